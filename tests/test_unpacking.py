@@ -101,3 +101,10 @@ def test_settings_of_another_kind_do_not_hide_the_other_runs(tmp_path, capsys, s
     (tmp_path / "bad" / "evaluations.jsonl").write_text('{"accuracy": 1}\n')
     assert main(["runs", str(tmp_path)]) == 0
     assert "good" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["code", "verifier"])
+def test_cases_that_are_nested_deep(tmp_path, capsys, command):
+    (tmp_path / "cases.jsonl").write_text("[" * 100_000 + "]" * 100_000 + "\n")
+    assert main(["check", command, str(tmp_path / "cases.jsonl")]) == 2
+    assert "line 1: not JSON (maximum recursion depth" in capsys.readouterr().err

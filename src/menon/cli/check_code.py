@@ -87,7 +87,7 @@ def read_cases(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             case = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: not JSON ({error})") from None
         missing = [name for name in REQUIRED if not isinstance(case, dict) or name not in case]
         if missing:

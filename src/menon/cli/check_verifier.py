@@ -89,7 +89,7 @@ def read_cases(path: str) -> list[dict[str, Any]]:
             continue
         try:
             case = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: not JSON ({error})") from None
         for name, kind in {"gold": str, "response": str, "expected": bool}.items():
             if not isinstance(case, dict) or not isinstance(case.get(name), kind):

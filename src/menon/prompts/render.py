@@ -157,7 +157,7 @@ def tools_of(row: Mapping[str, Any]) -> list[Any] | None:
     same as JSON text. BadRow for anything else."""
     tools = row.get("tools")
     if isinstance(tools, str):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             tools = json.loads(tools)
     if not tools:
         return None
