@@ -18,8 +18,8 @@ try:
     while True:
         fds.append(os.open(".", os.O_TMPFILE | os.O_RDWR))
         for _ in range(4): os.write(fds[-1], b"x" * (1 << 20))
-except OSError as error: print(error)
-print(sum(os.fstat(fd).st_blocks for fd in fds) * 512 >> 20, flush=True)
+except OSError as error:
+    print(f"{error}\\n{sum(os.fstat(fd).st_blocks for fd in fds) * 512 >> 20}", flush=True)
 time.sleep(.5)
 """
 
@@ -33,11 +33,17 @@ def sandbox(full):
 
 
 def test_the_kernel_holds_the_bound(sandbox):
-    finished = sandbox.run([Task("script", GREEDY)], LIMITS)
-    if not finished.in_memory:
-        pytest.skip("no namespaces here in which the keeper may mount")
-    assert finished.why == "disk"
-    assert finished.output.splitlines()[:2] == [b"[Errno 28] No space left on device", b"9"]
+    """A look at what there is may end the program before it has filled its directory; not always."""
+    outputs = set()
+    for _ in range(50):
+        finished = sandbox.run([Task("script", GREEDY)], LIMITS)
+        if not finished.in_memory:
+            pytest.skip("no namespaces here in which the keeper may mount")
+        assert finished.why == "disk"
+        outputs.add(finished.output)
+        if finished.output:
+            break
+    assert outputs - {b""} == {b"[Errno 28] No space left on device\n9\n"}
 
 
 @pytest.mark.parametrize(
