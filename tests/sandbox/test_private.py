@@ -139,6 +139,16 @@ for look in (lambda: os.listdir(".."), lambda: os.chmod("..", 0o700), lambda: os
     assert (finished.code, finished.output) == (0, b"")
 
 
+def test_without_other_layers_the_next_run_finds_nothing_either():
+    """A program without a filter can write beside its directory."""
+    sandbox = Sandbox(())
+    program = b"import os; os.chmod('..', 0o700); print(os.listdir('..')); os.mkdir('../kept')"
+    for _ in range(2):
+        assert sandbox.run([Task("script", program)], LIMITS).output == b"['script']\n"
+    sandbox.close()
+    assert not os.path.exists(sandbox.root)
+
+
 def test_memory_comes_back(sandbox):
     """What a run wrote is freed with it, also what was held without a name."""
 
