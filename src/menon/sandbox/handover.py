@@ -24,7 +24,6 @@ BLOCK = 512
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 
-
 Message = dict[str, Any]
 State = tuple[int, int, int, int] | None
 """Of a file: inode, size, time of change, checksum. Of a directory: None."""

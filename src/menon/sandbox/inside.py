@@ -124,14 +124,13 @@ def solution() -> None:
     names = module("solution")
     seed()
     add_starter_names(code, names)
-    line = Line(CHANNEL, LONGEST_QUESTION)
-    failed = ""
+    server = Solution(Line(CHANNEL, LONGEST_QUESTION), names, os.environ["HOME"])
     try:
         exec(compile(code, "solution.py", "exec", dont_inherit=True), names)
     except BaseException as error:
-        failed = described(error)
+        server.failed = described(error)
     try:
-        Solution(line, names, failed, os.environ["HOME"]).serve()
+        server.serve()
     except Closed:
         os._exit(0)
 

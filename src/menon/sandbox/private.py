@@ -79,12 +79,10 @@ class Private:
             os.chmod(self.root, 0o700)
             empty(self.root)
             return
-        try:
+        with suppress(OSError):  # not empty
             for folder in self.folders.values():
                 os.rmdir(folder)
-        except OSError:  # not empty
-            self.close()
-        if self.mounted != (0, 0) and self.used()[1]:
+        if os.listdir(self.root) or self.used()[1]:
             self.close()
 
     def close(self) -> None:

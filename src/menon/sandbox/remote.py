@@ -33,13 +33,13 @@ class SolutionError(BaseException):
 
 
 class Solution:
-    """Answers the tests' requests for a module's names until the tests have ended. `failed`: why the module
-    could not be loaded; then nothing else is answered. `home`: its directory."""
+    """Answers the tests' requests for a module's names until the tests have ended. `home`: its directory."""
 
-    def __init__(self, line: Line, names: dict[str, Any], failed: str, home: str) -> None:
+    def __init__(self, line: Line, names: dict[str, Any], home: str) -> None:
         self.line = line
         self.names = names
-        self.failed = failed
+        self.failed = ""
+        """Why the module could not be loaded; then nothing else is answered."""
         self.folder = Folder(home)
         self.things: dict[int, Any] = {}
         self.numbers: dict[int, int] = {}
