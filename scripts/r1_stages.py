@@ -22,13 +22,14 @@ from menon.record.layout import PIPELINE
 from menon.report.terminal import terminal
 from menon.settings import override
 
-MEASURED = ("cold_start", "reason", "sft", "general", "distill")
+MEASURED = ("cold_start", "reason", "sft", "rules", "general", "distill")
 NAMES = {
     "start": "the base",
     "cold_start": "cold start",
     "reason": "RL on sums",
     "sft": "the base again, on filtered answers",
-    "general": "RL on both",
+    "rules": "RL on sums again",
+    "general": "RL on both, with the reward model",
     "student": "a smaller student",
     "distill": "the student, taught",
 }

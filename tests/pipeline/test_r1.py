@@ -19,8 +19,8 @@ from menon.pipeline.stage import Here
 from menon.report.terminal import Terminal, terminal
 
 STAGES = (
-    *("lessons", "cold_start", "reason", "reject", "join", "sft", "preference", "general", "small"),
-    "distill",
+    *("lessons", "cold_start", "reason", "reject", "join", "sft", "preference", "rules"),
+    *("general", "small", "distill"),
 )
 
 
@@ -92,7 +92,7 @@ class Ends(Terminal):
     """Ends the process in the first step of general RL."""
 
     def stepped(self, report: Any) -> None:
-        if Path("made/8_general").exists():
+        if Path("made/9_general").exists():
             raise Killed
 
 
@@ -101,20 +101,22 @@ def test_a_killed_r1_goes_on_as_if_it_had_not_been(tiny):
     assert tuple(whole["stages"]) == STAGES[:-2]
     with pytest.raises(Killed):
         start(tiny, skip="small,distill", show=lambda header: Ends(header))
-    assert not Path("made/8_general/report.json").exists()
+    assert not Path("made/9_general/report.json").exists()
     made = go_on()
     assert tuple(made["stages"]) == STAGES[:-2]
     assert models("whole") == models("made")
-    assert len(models("made")) == 6
+    assert len(models("made")) == 7
     assert model_of("sft") == "model"  # the base, not the policy of before
-    assert model_of("general") == "made/6_sft/checkpoints/latest"
+    assert model_of("rules") == "made/6_sft/checkpoints/latest"
     taste = settings_of("general")["source"]["reward"]["parts"]["taste"]
     assert taste["rule"]["model"] == "made/7_preference/checkpoints/latest"
     assert taste["only"] == {"kind": "general"}
-    graded = json.loads(Path("made/8_general/metrics.jsonl").read_text().splitlines()[0])
+    graded = json.loads(Path("made/9_general/metrics.jsonl").read_text().splitlines()[0])
     assert {"reward/parts/answer", "reward/parts/taste", "reward/parts/language"} <= graded.keys()
-    asked = [made["stages"][name]["after"]["n"] for name in ("cold_start", "reason", "sft", "general")]
-    assert asked == [6] * 4  # every stage answers the same held-out questions
+    asked = [
+        made["stages"][name]["after"]["n"] for name in ("cold_start", "reason", "sft", "rules", "general")
+    ]
+    assert asked == [6] * 5  # every stage answers the same held-out questions
 
 
 def test_stages_are_left_out_and_their_files_named(tiny):
@@ -124,12 +126,12 @@ def test_stages_are_left_out_and_their_files_named(tiny):
         start(tiny, skip="cold_start")
     with pytest.raises(UserError, match=r"stage distill reads what small makes .*, and small is skipped"):
         start(tiny, skip="small")
-    left = "cold_start,reason,reject,join,sft,preference,general"
+    left = "cold_start,reason,reject,join,sft,preference,rules,general"
     own = dict.fromkeys(("reasoning", "questions", "heldout_data"), "rows.jsonl")
     settings = {name: value for name, value in tiny.items() if name.partition(".")[0] not in left}
     made = start(settings, skip=f"lessons,{left}", **own, **{"distill.data": "rows.jsonl"})
     assert tuple(made["stages"]) == ("small", "distill")
-    assert model_of("distill") == "made/9_small/model"
+    assert model_of("distill") == "made/10_small/model"
     assert made["stages"]["distill"]["after"]["n"] == 6
 
 

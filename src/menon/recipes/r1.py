@@ -58,9 +58,8 @@ class R1(Pipeline):
             "join": Join(rows, {"reasoning": 1100, "general": 500}),
             "sft": Train("sft", {**sft, "data": made_by("join"), "steps": 95}),
             "preference": Train("reward_model", {**pairs, "data": self.pairs, "steps": 60}),
-            "general": Train(
-                "r1_zero", {**rl, **general, "model": made_by("sft"), "temperature": 0.7, "steps": 20}
-            ),
+            "rules": Train("r1_zero", {**rl, "model": made_by("sft"), "steps": 16}),
+            "general": Train("r1_zero", {**rl, **general, "model": made_by("rules"), "steps": 5}),
             "small": Small(),
             "distill": Train("sft", {**sft, "data": made_by("join"), "model": self.student, "steps": 140}),
         }
