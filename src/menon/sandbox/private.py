@@ -15,7 +15,7 @@ from menon.sandbox.kernel import mount, unmount
 from menon.sandbox.limits import MIB, Limits
 from menon.sandbox.tidy import empty, measure
 
-MS_NOSUID, MS_NODEV, MS_REC, MS_SLAVE = 2, 4, 1 << 14, 1 << 19
+MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_REC, MS_SLAVE = 2, 4, 32, 1 << 14, 1 << 19
 SPARE_BYTES, SPARE_FILES = MIB, 16
 """How far the kernel's bound is above the limit, so that a run which goes over the limit is seen to."""
 
@@ -50,9 +50,12 @@ class Private:
         os.chmod(self.root, 0o100)
 
     def mount(self, size: int, files: int) -> None:
-        if self.mounted != (size, files) or self.used()[0] > SPARE_FILES / 2:
+        if self.mounted != (0, 0) and self.used()[0] > SPARE_FILES / 2:
             self.close()
-            mount("tmpfs", self.root, MS_NOSUID | MS_NODEV, f"size={size},nr_inodes={files},mode=700")
+        if self.mounted != (size, files):
+            again = 0 if self.mounted == (0, 0) else MS_REMOUNT
+            options = f"size={size},nr_inodes={files},mode=700"
+            mount("tmpfs", self.root, MS_NOSUID | MS_NODEV | again, options)
             self.mounted = size, files
         self.removed = self.used()[0]
 
