@@ -46,6 +46,15 @@ def test_the_kernel_holds_the_bound(sandbox):
     assert outputs - {b""} == {b"[Errno 28] No space left on device\n9\n"}
 
 
+def test_each_run_has_its_own_bound(sandbox):
+    program = b"import os; found = os.statvfs('.'); print(found.f_blocks >> 8, found.f_files)"
+    for limits in (LIMITS, Limits(disk_mb=64, files=2000), Limits(disk_mb=4, files=20), LIMITS):
+        finished = sandbox.run([Task("script", program)], limits)
+        if not finished.in_memory:
+            pytest.skip("no namespaces here in which the keeper may mount")
+        assert finished.output.split() == [b"%d" % (limits.disk_mb + 1), b"%d" % (limits.files + 17)]
+
+
 @pytest.mark.parametrize(
     "left",
     [

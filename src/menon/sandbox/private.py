@@ -15,7 +15,7 @@ from menon.sandbox.kernel import mount, unmount
 from menon.sandbox.limits import MIB, Limits
 from menon.sandbox.tidy import empty, measure
 
-MS_NOSUID, MS_NODEV, MS_REC, MS_SLAVE = 2, 4, 1 << 14, 1 << 19
+MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_REC, MS_SLAVE = 2, 4, 32, 1 << 14, 1 << 19
 SPARE_BYTES, SPARE_FILES = MIB, 16
 """How far the kernel's bound is above the limit, so that a run which goes over the limit is seen to."""
 
@@ -50,9 +50,12 @@ class Private:
         os.chmod(self.root, 0o100)
 
     def mount(self, size: int, files: int) -> None:
-        if self.mounted != (size, files) or self.used()[0] > SPARE_FILES / 2:
+        if self.mounted != (0, 0) and self.used()[0] > SPARE_FILES / 2:
             self.close()
-            mount("tmpfs", self.root, MS_NOSUID | MS_NODEV, f"size={size},nr_inodes={files},mode=700")
+        if self.mounted != (size, files):
+            again = 0 if self.mounted == (0, 0) else MS_REMOUNT
+            options = f"size={size},nr_inodes={files},mode=700"
+            mount("tmpfs", self.root, MS_NOSUID | MS_NODEV | again, options)
             self.mounted = size, files
         self.removed = self.used()[0]
 
@@ -106,21 +109,30 @@ def nameless_bytes(pid: int, root: str, most: int) -> int:
     """The bytes of files below `root` that have no name any longer and that a process holds by a descriptor
     or a mapping. The size of a file that is only mapped cannot be read, so it counts as `most`, the largest
     that a file may be. 0 if the process has ended."""
-    sizes: dict[int, int] = {}
-    with suppress(OSError):
+    try:
         device = os.stat(root).st_dev
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return 0
+    for thread in threads:  # they share what they hold; but the first one may have ended alone
+        with suppress(OSError):
             here = Path(f"/proc/{pid}/task/{thread}")
-            maps = here.joinpath("maps").read_bytes().splitlines()
-            for link in here.joinpath("fd").iterdir():
-                with suppress(OSError):
-                    found = link.stat()
-                    if found.st_dev == device and found.st_nlink == 0 and stat.S_ISREG(found.st_mode):
-                        sizes[found.st_ino] = 512 * found.st_blocks
-            for line in maps:
-                _, _, _, _, inode, *path = line.split(maxsplit=5)
-                if path and path[0].startswith(os.fsencode(root)) and path[0].endswith(b" (deleted)"):
-                    sizes.setdefault(int(inode), most)
-            if maps:  # the other threads have the same; the first one may have ended alone
-                break
-    return sum(sizes.values())
+            if maps := here.joinpath("maps").read_bytes().splitlines():
+                sizes = _by_descriptors(here / "fd", device)
+                for line in maps:
+                    _, _, _, _, inode, *path = line.split(maxsplit=5)
+                    if path and path[0].startswith(os.fsencode(root)) and path[0].endswith(b" (deleted)"):
+                        sizes.setdefault(int(inode), most)
+                return sum(sizes.values())
+    return 0
+
+
+def _by_descriptors(links: Path, device: int) -> dict[int, int]:
+    """Inode -> bytes of the files of a device without a name that a process has open."""
+    sizes: dict[int, int] = {}
+    for link in links.iterdir():
+        with suppress(OSError):
+            found = link.stat()
+            if found.st_dev == device and found.st_nlink == 0 and stat.S_ISREG(found.st_mode):
+                sizes[found.st_ino] = 512 * found.st_blocks
+    return sizes
