@@ -56,8 +56,9 @@ def teacher_of(
 
 
 def vocabulary_of(scorer: Any) -> int:
-    """The number of logits of a model."""
-    return int(scorer.model.get_output_embeddings().weight.shape[0])
+    """The number of logits of a model; a natural gradient's learner has it one level down."""
+    learner = getattr(scorer, "inner", scorer)
+    return int(learner.model.get_output_embeddings().weight.shape[0])
 
 
 def with_tokens_of(
@@ -91,16 +92,17 @@ class ByColumn:
         """BadRow: the row names no teacher, or one that is not there."""
         if not self.names:
             return 0
-        if not self.task and not has(row, self.column):
+        says = has(row, self.column)
+        if not says and not self.task:
             raise BadRow(
                 f"has no column '{self.column}', which says which of the teachers scores it; name the column "
                 "with teacher_by="
             )
-        name = str(at(row, self.column)) if has(row, self.column) else self.task
+        name = str(at(row, self.column)) if says else self.task
         if name not in self.names:
-            whose = f"'{self.column}'" if has(row, self.column) else "the task"
+            which = f"'{self.column}'" if says else "the task"
             raise BadRow(
-                f"belongs to the teacher '{name}' ({whose}), and there are {', '.join(self.names)}; add "
+                f"belongs to the teacher '{name}' ({which}), and there are {', '.join(self.names)}; add "
                 f"teachers.{name}=FOLDER"
             )
         return list(self.names).index(name)

@@ -13,7 +13,8 @@ def self_distill() -> RunConfig:
     which has read the answer too: the reverse KL over the whole vocabulary, on the policy's own text.
 
     `teacher_question` is what the teacher reads, with {answer}, {demonstration} or any other column of the
-    rows.
+    rows. `teacher=policy` takes the policy as it is, and `teacher_rate` a moving average of it. Measure first
+    whether the model is better with the hint (docs/distillation_failures.md).
     """
     return RunConfig(
         recipe="self_distill",
