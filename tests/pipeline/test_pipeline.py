@@ -2,11 +2,13 @@
 and what is refused."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import menon
 from helpers import tiny_model, tiny_tokenizer
 from menon.cli import main
 from menon.cli.words import last_of_each
@@ -15,6 +17,8 @@ from menon.errors import UserError
 from menon.pipeline import run as pipelines
 from menon.pipeline.folder import PipelineView, table_of
 from menon.pipeline.plan import planned
+from menon.prompts.template import find_template
+from menon.record.lock import Lock
 from menon.report.terminal import Terminal, terminal
 
 REWARD = "def odd(prompt, completion, answer, completion_ids):\n    return sum(completion_ids) % 2 == 1\n"
@@ -339,6 +343,33 @@ def test_a_teacher_with_another_tokenizer(tiny):
     assert settings["models"]["policy"]["model"] == "model"
     report = json.loads(Path("made/report.json").read_text())
     assert report["after"]["nll"] < report["before"]["nll"]
+
+
+def test_hints_fit_their_model():
+    hints = {
+        model: planned("star", [{"rounds": 1, "model": model}]).stages["write_1"].hint
+        for model in ("base", "search_base", "my-model")
+    }
+    assert hints == {
+        "base": find_template("q_steps").text,
+        "search_base": find_template("steps").text,
+        "my-model": "{q}\n\n(The answer is {answer}.)",
+    }
+    assert planned("star", [{"rounds": 1, "hint": None}]).stages["write_1"].hint is None
+
+
+def test_one_process_at_a_time(tiny):
+    start("star", tiny, rounds=1, skip="sft")
+    with closing(Lock(Path("made/lock"))):
+        refused("another run (process", go_on, skip=None)
+    assert not Path("made/2_sft_1").exists()
+
+
+def test_from_python(tiny):
+    report = menon.train("star", **tiny, rounds=1, hint=None)
+    assert report["after"]["accuracy"] == report["stages"]["sft_1"]["after"]["accuracy"]
+    own = tiny | {"reward": max, "out": "b"}
+    refused("reward is a function, and a pipeline keeps its settings in a file", menon.train, "star", **own)
 
 
 # What the commands say

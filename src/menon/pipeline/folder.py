@@ -93,7 +93,8 @@ def numbers_of(report: Mapping[str, Any]) -> tuple[str, float, float] | None:
 def table_of(report: Mapping[str, Any], in_words: bool = False) -> Table:
     """The stages of a report, one line each, and the whole; `in_words` adds what each stage did."""
     rows: list[tuple[str, ...]] = []
-    for name, stage in [*report["stages"].items(), ("the whole", {**report, "does": ""})]:
+    whole = {"the whole": {**report, "does": ""}} if numbers_of(report) else {}
+    for name, stage in (report["stages"] | whole).items():
         found = numbers_of(stage)
         measure = "" if found is None else found[0]
         numbers = ["", ""] if found is None else [f"{value:.3f}" for value in found[1:]]

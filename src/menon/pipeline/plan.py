@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,12 @@ def apart(recipe: str, cls: type[Pipeline], changes: Sequence[Tree]) -> tuple[Tr
     own: Tree = {}
     rest: list[tuple[str, Any]] = []
     for change in changes:
+        for full, value in leaves(change):
+            if callable(value) and not is_dataclass(value):
+                raise UserError(
+                    f"{full} is a function, and a pipeline keeps its settings in a file; name it by its own "
+                    f"file, like {full}=my_file.py:{getattr(value, '__name__', 'score')}"
+                )
         for name, value in nested(change).items():
             found = {ONCE[full]: item for full, item in leaves({name: value}) if full in ONCE}
             if name in names:

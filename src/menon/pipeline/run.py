@@ -104,6 +104,7 @@ def drive(plan: "Plan", count: int, show: "Show", tell: Tell) -> dict[str, Any]:
                 continue
             ready = stage.resolved(lambda text, name=name: place_of(plan, name, text))  # type: ignore[misc]
             folder.mkdir(exist_ok=True)
+            write_about(plan, count)
             tell(f"{title}: {stage.words()}")
             try:
                 ready.run(Here(folder, plan.settings.seed, count, show, tell))

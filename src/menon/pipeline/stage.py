@@ -68,14 +68,10 @@ class Stage:
         """What the stage does, in one line."""
         raise NotImplementedError
 
-    def fitted(self, base: str) -> Self:
-        """With the defaults that fit its model; `base` is the model of the pipeline."""
-        return self
-
     def planned(self, shared: Sequence[Tree], own: Sequence[Tree], base: str, seed: int) -> "Stage":
         """With the settings of the user: those of the whole pipeline, with full names, then the stage's own.
-        UserError for what cannot be."""
-        return self.fitted(base).changed(*(one for tree in shared if (one := self.part_of(tree))), *own)
+        `base` and `seed` are the pipeline's. UserError for what cannot be."""
+        return self.changed(*map(self.part_of, shared), *own)
 
     def part_of(self, shared: Tree) -> Tree:
         """Those of the settings of the whole pipeline that this stage has."""

@@ -1,10 +1,10 @@
 """A stage that is an ordinary run: a recipe with its settings, and a run folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from menon.pipeline.stage import Here, Stage, is_made
+from menon.pipeline.stage import Here, Stage, is_made, replaced
 from menon.record.layout import Layout
 from menon.settings import Tree, merged, plain_data, setting
 
@@ -37,9 +37,7 @@ class Train(Stage):
         config = changed(config, first, self.settings, *common, *own, {"recipe": self.recipe, "scale": scale})
         return replace(self, settings=plain_data(config))
 
-    def resolved(self, place_of: Any) -> "Train":
-        from menon.pipeline.stage import replaced
-
+    def resolved(self, place_of: Callable[[str], str]) -> "Train":
         return replace(self, settings=replaced(self.settings, place_of))
 
     def run(self, here: Here) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from menon.base import BASES
 from menon.config import BUILT_IN_LENGTH, Engine, OnlineSource
@@ -13,7 +13,7 @@ from menon.pipeline.stage import REPORT, Here, Stage, is_made
 from menon.prompts.tasks import ChainSum, task_name
 from menon.record import disk
 from menon.rollout.groups import Groups
-from menon.settings import Tree, setting
+from menon.settings import Tree
 
 ROWS = "rows.jsonl"
 
@@ -57,16 +57,13 @@ class Write(Stage):
                     f"a stage that writes answers each question once and in one turn; leave {name} out"
                 )
 
-    def fitted(self, base: str) -> Self:
+    def planned(self, shared: Sequence[Tree], own: Sequence[Tree], base: str, seed: int) -> "Write":
         """Answers of another model than a built-in one may be as long as its context allows."""
-        writer = base if is_made(self.model) else self.model
-        if writer in BASES or self.source.max_new_tokens != BUILT_IN_LENGTH:
-            return self
-        return replace(self, source=replace(self.source, max_new_tokens=None))
-
-    def planned(self, shared: Sequence[Tree], own: Sequence[Tree], base: str, seed: int) -> "Stage":
-        named = next((setting(tree, "model") for tree in reversed(own) if setting(tree, "model")), self.model)
-        return super(Write, replace(self, model=str(named))).planned(shared, own, base, seed)
+        named = [str(tree["model"]) for tree in own if "model" in tree]
+        writer, source = (named or [self.model])[-1], self.source
+        if (base if is_made(writer) else writer) not in BASES and source.max_new_tokens == BUILT_IN_LENGTH:
+            source = replace(source, max_new_tokens=None)
+        return replace(self, source=source).changed(*map(self.part_of, shared), *own)
 
     def run(self, here: Here) -> None:
         """Writes answers.jsonl with every answer, rows.jsonl with those that are kept, and report.json.
@@ -118,7 +115,7 @@ class Write(Stage):
                 "the reward does not say which answers are right, so none is kept; set keep.min_reward to "
                 "the least reward of an answer to learn from"
             )
-        good = "right" if self.keep.min_reward is None else f"worth {self.keep.min_reward:g}"
+        good = "right" if self.keep.min_reward is None else f"worth at least {self.keep.min_reward:g}"
         most = max(out, key=lambda name: out[name])
         cause = f"is {good}" if most == "wrong" else f"can be kept (most are {most})"
         return (
@@ -133,7 +130,9 @@ class Write(Stage):
         number = "all" if self.prompts is None else f"{self.prompts:,}"
         again = ", again with a hint where none is right" if self.hint is not None else ""
         most = "" if self.keep.most is None else f", at most {self.keep.most} to a question"
-        good = "right ones" if self.keep.min_reward is None else f"those worth {self.keep.min_reward:g}"
+        good = (
+            "right ones" if self.keep.min_reward is None else f"those worth at least {self.keep.min_reward:g}"
+        )
         writer = self.model or "a model that is still to be named"
         return (
             f"{writer} writes {source.samples_per_prompt} answers to {number} questions of {asked}"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from menon.base import BASES
 from menon.config import OnlineSource
 from menon.errors import at_least
 from menon.pipeline.stage import Pipeline, Stage, made_by
@@ -11,7 +10,8 @@ from menon.pipeline.train import Train
 from menon.pipeline.write import Write
 from menon.prompts.tasks import ChainSum
 
-ANSWER, STEPS = "{q}\n\n(The answer is {answer}.)", "{q}\nSteps:"
+HINTS = {"base": "{q}\nSteps:", "search_base": "Steps: {q}"}
+ANSWER = "{q}\n\n(The answer is {answer}.)"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Star(Pipeline):
 
     def stages(self) -> Mapping[str, Stage]:
         at_least(1, "rounds", self.rounds)
-        hint = (STEPS if self.model in BASES else ANSWER) if self.hint == "" else self.hint
+        hint = HINTS.get(self.model, ANSWER) if self.hint == "" else self.hint
         asked, writer = OnlineSource(task=ChainSum(), samples_per_prompt=1), self.model
         found: dict[str, Stage] = {}
         for n in range(1, self.rounds + 1):
