@@ -238,6 +238,17 @@ def test_every_ending_is_one_line(error, code, text, monkeypatch, capsys, tmp_pa
         main(["train", "--debug"])
 
 
+def test_an_address_space_that_is_too_small_is_said(tmp_path):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2); "
+    code = "from menon.cli import main; raise SystemExit(main(['train', 'grpo']))"
+    shown = python("-c", limit + code, folder=tmp_path)
+    assert shown.returncode == 2
+    assert shown.stderr == (
+        "menon: the address space of this process is limited to 400 MiB (ulimit -v), and the libraries alone "
+        "need 1,024; raise it by `ulimit -v unlimited`\n"
+    )
+
+
 def test_words_are_understood(tmp_path):
     file = tmp_path / "a.toml"
     file.write_text("steps = 3\nseed = 1\n")

@@ -5,6 +5,7 @@ Threads are chosen and set before anything imports torch, so heavy modules are i
 
 import difflib
 import os
+import resource
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ LATER = (
     "wandb_project",
 )
 """Settings that a resumed run may change, because they do not affect the steps that are done."""
+LEAST_SPACE = 1 << 30
+"""Bytes of address space that the libraries map before a model is read."""
 Show = Callable[[Mapping[str, str]], "AbstractContextManager[Watcher]"]
 """The header of a run, line by line -> the watcher that reports its progress."""
 
@@ -278,7 +281,14 @@ def tracked(watch: "Watcher", tracker: "Tracker | None", settings: Mapping[str, 
 
 
 def use(chosen: Threads, device: str) -> None:
-    """Sets the number of threads, also in torch if it is loaded already (in a notebook)."""
+    """Sets the number of threads, also in torch if it is loaded already (in a notebook). UserError: the
+    system does not let this process map what the libraries need; they would abort without a word."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_SPACE:
+        raise UserError(
+            f"the address space of this process is limited to {limit >> 20:,} MiB (ulimit -v), and the "
+            f"libraries alone need {LEAST_SPACE >> 20:,}; raise it by `ulimit -v unlimited`"
+        )
     threads.prepare(chosen, device, os.environ)
     import torch
 

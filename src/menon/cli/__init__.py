@@ -176,6 +176,8 @@ def sentence_for(error: BaseException) -> str:
         return str(error) or "stopped"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; lower tokens_per_forward and slots, or take a smaller model"
+    if isinstance(error, ImportError | OSError) and "failed to map segment" in str(error):
+        return "there is no memory to load the libraries; raise `ulimit -v`, or stop what else runs here"
     if said := own_fault(error):
         return said
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("menon"):
