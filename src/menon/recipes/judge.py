@@ -29,7 +29,7 @@ class Judge(Pipeline):
         explored: dict[str, Any] = {"task": ChainSum(), "steps": 10}
         if self.labeller:
             explored["reward"] = {"kind": "judge", "model": self.labeller}
-        lessons = {"data": made_by("label"), "rows_per_step": 32, "steps": 200}
+        lessons = {"data": made_by("label"), "rows_per_step": 64, "steps": 400}
         return {
             "explore": Train("grpo", explored),
             "label": Label(made_by("explore", "."), self.prompt),
