@@ -14,6 +14,7 @@ from menon.pipeline.folder import PipelineView
 from menon.pipeline.run import start
 from menon.prompts.tasks import ChainSum
 from menon.python import train
+from menon.record.layout import Layout
 from menon.record.reader import RunView
 from menon.report.terminal import terminal
 
@@ -24,7 +25,7 @@ def main(folder: Path, seeds: list[int]) -> None:
     print("| seed | kind | cases | agreement | kappa | calibration error |\n|---|---|---|---|---|---|")
     for seed in seeds:
         made = folder / f"judge-{seed}"
-        if not (made / "report.json").exists():
+        if not Layout(made).report.exists():
             start("judge", [{**shared(seed), "out": str(made)}], terminal)
         for kind, found in PipelineView.open(made).report["stages"]["agree"]["kinds"].items():
             numbers = (found[name] for name in ("agreement", "kappa", "calibration_error"))
@@ -46,10 +47,10 @@ def shared(seed: int) -> dict[str, Any]:
 def learned(folder: Path, name: str, seed: int) -> RunView:
     """A run of GRPO from the built-in base."""
     out, made = folder / f"{name}-{seed}", folder / f"judge-{seed}"
-    if not (out / "report.json").exists():
+    if not Layout(out).report.exists():
         judge = {
             "kind": "judge",
-            "model": str(made / "3_judge" / "checkpoints" / "latest"),
+            "model": str(Layout(made / "3_judge").latest),
             "prompt": str(made / "2_label" / "prompt.txt"),
         }
         soft = {"soft": True, "renorm": True} if name == "soft" else {}

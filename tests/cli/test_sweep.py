@@ -11,6 +11,7 @@ from menon.cli import main
 from menon.cli.command import asked_by
 from menon.cli.sweep import Plan, new_plan, seeds_of, sorted_words
 from menon.errors import UserError
+from menon.record import disk
 from menon.settings import plain_data
 from menon.study.sweep import Children
 
@@ -100,7 +101,7 @@ def trained(monkeypatch):
             tree = plain_data(configured(asked.recipe, asked.changes, 1))
             path = Path(tree["control"]["out"])
             path.mkdir()
-            (path / "run.json").write_text(json.dumps({"format": 2, "settings": tree}))
+            disk.write(path / "run.json", json.dumps({"format": 2, "settings": tree}).encode())  # it is read
         else:
             path = asked.resume
             tree = json.loads((path / "run.json").read_text())["settings"]

@@ -20,6 +20,7 @@ PREFERENCES = {"bradley_terry", "cdpo", "cpo", "dpo", "ipo", "kto", "orpo", "rob
 NO_ESTIMATOR = {
     *("attention_maps", "features", "contrastive_divergence", "energy_nce", "value"),
     *("entropy_coefficient", "kl_coefficient", "penalty_coefficient"),
+    "hinted",  # it says which answers a term is about
     *PREFERENCES,
     *(part.kind for part in get_args(ShapingPart)),
 }

@@ -171,7 +171,8 @@ def cases_of_parts() -> dict[str, tuple[str, dict[str, Any]]]:
                 {f"{where}.{name}": {"loss": part.kind, "share": share}, **FROZEN}
                 | (PAIRS if part.unit == "pair" else {}),
             )
-    cases["loss distill"][1].update(WITH_TEACHER)
+    for kind in ("distill", "features", "attention_maps"):
+        cases[f"loss {kind}"][1].update(WITH_TEACHER)
     cases["loss pg"][1]["updates_per_step"] = 1  # it refuses more
     for part in get_args(CreditPart):
         given = {"kind": part.kind, **SETTINGS.get(part.kind, {})}

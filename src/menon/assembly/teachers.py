@@ -127,7 +127,7 @@ def with_teachers(prompts: Sequence[Prompt], number_of: ByColumn) -> list[Prompt
 def taught(
     prompts: Sequence[Prompt], models: Models, task: str, notify: Callable[[str], None]
 ) -> list[Prompt]:
-    """The same for the prompts of a run; `notify` hears of teachers that nobody names."""
+    """The same for the prompts of a run; `notify` hears of teachers that no row names."""
     found = with_teachers(prompts, by_column(models, task))
     if idle := unused(models, {prompt.teacher for prompt in found}):
         notify(idle)
