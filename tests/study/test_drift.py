@@ -1,5 +1,7 @@
 """KL by position, against numbers worked out by hand and against the models' own logits."""
 
+import shutil
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -7,6 +9,7 @@ import torch
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.batch import Batch
+from menon.engines.added_tokens import add_tokens
 from menon.engines.hf_models import export, load_policy
 from menon.errors import UserError
 from menon.loop import loop
@@ -80,6 +83,18 @@ def test_a_policy_that_has_not_moved_is_at_no_distance(run):
     found = drift(RunView(path), settings | {"model": str(path / "checkpoints" / "step_000002")})
     assert found.numbers["sequence_kl"] == 0
     assert found.numbers["first_token_share"] == 0
+
+
+def test_tokens_that_the_run_has_added_are_in_the_start_too(run, tmp_path):
+    """The start is read from a folder without them."""
+    path, settings = run
+    shutil.copytree(path, tmp_path / "run")
+    start, tokenizer = load_policy(settings["model"])
+    add_tokens(start, tokenizer, ["<new>"], "start")
+    checkpoint = tmp_path / "run" / "checkpoints" / "step_000002"
+    export(start, tokenizer, checkpoint)
+    new = {**settings, "add_tokens": ["<new>"]}
+    assert drift(RunView(tmp_path / "run"), new).numbers["sequence_kl"] == pytest.approx(0, abs=1e-6)
 
 
 def test_marks_are_the_text_of_the_tokens(run, tmp_path):

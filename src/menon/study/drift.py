@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from menon.assembly.placement import device_of, model_name
 from menon.batch import Batch, take
+from menon.engines.added_tokens import add_tokens
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.hf_models import load_policy
 from menon.engines.torch_learner import TorchScorer
@@ -49,7 +50,9 @@ def drift(view: RunView, settings: Mapping[str, Any], answers: int = ANSWERS) ->
     """
     step = last_step(view)
     device = device_of(str(setting(settings, "device", "auto")))
-    start, tokenizer = load_policy(model_name(str(setting(settings, "model"))), torch.float32, device)
+    name = str(setting(settings, "model"))
+    start, tokenizer = load_policy(model_name(name), torch.float32, device)
+    add_tokens(start, tokenizer, setting(settings, "add_tokens") or (), name)  # as the run began
     trained, _ = load_policy(view.layout.checkpoint(step), torch.float32, device)
     models = {
         name: TorchScorer(
