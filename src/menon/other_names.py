@@ -228,7 +228,7 @@ SENTENCES: dict[str, str] = {
     "prompts are never cut here, and those longer than the context are refused (on_bad=skip leaves them "
     "out)": (
         "max_prompt_length prompt_max_len rollout_max_prompt_len max_prompt_len prompt_length "
-        "max_input_length max_input_seq_length max_prompt_tokens truncation"
+        "max_input_length max_input_seq_length max_prompt_tokens"
     ),
     "every step is written down here, with its answers; leave {name} out": (
         "logging_steps log_interval log_freq log_completions logging_dir log_every verbose log_level "
