@@ -61,12 +61,24 @@ def test_what_both_have_follows_changes_of_either(two):
     assert content(test) == {"a": b"2", "new": None, "new/b": b"3"}
     assert give(solution, test) == give(test, solution, []) == []
     write(test, "new/b", b"4")
-    assert give(test, solution, []) == ["new/b"]
+    assert give(test, solution, ["new/b"]) == ["new/b"]
     os.unlink(os.path.join(solution.root, "a"))
     os.unlink(os.path.join(solution.root, "new/b"))
     os.rmdir(os.path.join(solution.root, "new"))
     assert give(solution, test) == ["new/b", "new", "a"]
     assert content(test) == content(solution) == {}
+
+
+def test_what_the_test_has_written_over_is_its_own(two):
+    """The program made a file of that name first, so that it would be shared."""
+    test, solution = two
+    write(solution, "expected", b"0")
+    give(solution, test)
+    write(test, "expected", b"42")
+    assert give(test, solution, []) == ["expected"]
+    write(solution, "expected", b"0")
+    give(solution, test)
+    assert content(test) == {"expected": b"42"}
 
 
 def test_a_file_of_the_tests_own_is_not_written_over(two):

@@ -92,7 +92,8 @@ def test_what_a_level_holds(taken, tmp_path):
     path = tmp_path / "cases.jsonl"
     path.write_text("\n".join(map(json.dumps, cases + kinds())))
     said = child(taken, "check", "code", str(path), f"sandbox={level}")
-    assert said.stdout.splitlines()[-1] == f"right={len(cases + kinds())} of={len(cases + kinds())} escapes=0"
+    whole = len(cases + kinds())
+    assert said.stdout.splitlines()[-1] == f"right={whole} of={whole} escapes=0", said.stdout
     missing = {"namespaces", "tmpfs"} if "mounts" in taken else set(taken.split(","))
     active = [name for name in layers().active if name not in missing]
     assert said.stdout.splitlines()[0] == f"sandbox: {' + '.join(active)}"

@@ -36,6 +36,11 @@ class Folder:
         self.root = root
         self.shared: dict[str, State] = {}
         """What both sides have, as it was when they last agreed."""
+        self.given: set[str] = set()
+        """Paths that this side has named, whether anything was there or not."""
+        self.kept: set[str] = set()
+        """What the other side made, and this side has written over without ever naming it. The other side
+        gets it, and changes it here no more."""
         self.withheld: set[str] = set()
         """What the other side has named itself, which is no reason to give it."""
         self.looked = 0.0
@@ -54,18 +59,33 @@ class Folder:
     def changes(self, names: Iterable[Any] | None = None) -> Iterator[Message]:
         """Messages about what changed of `shared`, and about what is new: below the paths among the strings
         in `names`, or anywhere if it is None."""
-        here = dict(self.below("")) if names is None else dict(self.named(names))
+        if names is None:
+            here = dict(self.below(""))
+        else:
+            here = dict(self.named(names := list(names)))
+            self.name(names)
         for path in sorted(self.shared.keys() - here.keys(), reverse=True):  # what is inside comes first
             if (state := self.state(path, self.shared[path])) is False:
                 del self.shared[path]
                 yield {"file": path, "gone": True}
             else:
                 here[path] = state
+                if names is not None and state != self.shared[path] and not self.is_given(path):
+                    self.kept.add(path)
         for path, state in sorted(here.items()):
             if path not in self.shared or self.shared[path] != state:
                 self.shared[path] = state
                 yield from self.messages(path, state)
         self.looked = time.time()
+
+    def name(self, names: Iterable[Any]) -> None:
+        """Notes the paths among the strings in `names`, which this side gives away from now on."""
+        self.given |= set(self.paths(names))
+
+    def is_given(self, path: str) -> bool:
+        """Whether this side has named a path, or a directory that it is in."""
+        parts = path.split(os.sep)
+        return any(os.sep.join(parts[:depth]) in self.given for depth in range(len(parts) + 1))
 
     def named(self, names: Iterable[Any]) -> Iterator[tuple[str, State]]:
         for path in self.paths(names):
@@ -154,8 +174,9 @@ class Folder:
         path = message["file"]
         if not isinstance(path, str) or not is_inside(path):
             raise ValueError("a path leads out")
-        if path not in self.shared and self.state(path, None) is not False:
-            return  # a file of this side's own
+        known = self.shared.get(path, False)
+        if path in self.kept - self.given or self.state(path, known or None) not in (False, known):
+            return  # a file of this side's own, perhaps only since it was written over
         with suppress(OSError):
             place = os.path.join(self.root, path)
             if message.get("gone"):

@@ -266,7 +266,9 @@ class Caller:
                 return reply
 
     def send(self, message: dict[str, Any], named: Iterable[Any]) -> None:
-        if not self.folder.has_nothing():
+        if self.folder.has_nothing():
+            self.folder.name(named)
+        else:
             for changed in self.folder.changes(named):
                 self.line.send(changed)
         self.line.send(message)
