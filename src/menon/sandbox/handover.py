@@ -174,8 +174,8 @@ class Folder:
         path = message["file"]
         if not isinstance(path, str) or not is_inside(path):
             raise ValueError("a path leads out")
-        known = self.shared.get(path, False)
-        if path in self.kept - self.given or self.state(path, known or None) not in (False, known):
+        now, agreed = self.state(path, self.shared.get(path)), self.shared.get(path, False)
+        if path in self.kept - self.given or now not in (False, agreed):
             return  # a file of this side's own, perhaps only since it was written over
         with suppress(OSError):
             place = os.path.join(self.root, path)
