@@ -58,6 +58,17 @@ def reply(handler: BaseHTTPRequestHandler, status: int, data: bytes) -> None:
     handler.wfile.write(data)
 
 
+def drip(handler: BaseHTTPRequestHandler, byte: bytes) -> None:
+    """Sends a byte every twentieth of a second, for five seconds or until the client has gone."""
+    try:
+        for _ in range(100):
+            handler.wfile.write(byte)
+            time.sleep(0.05)
+    except OSError:
+        pass
+    handler.close_connection = True
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server()
@@ -134,14 +145,8 @@ def test_headers_in_drops_are_given_up_at_the_time_limit(server: Server) -> None
     """Each byte comes well within the limit, and no silence is long."""
 
     def drops(handler: BaseHTTPRequestHandler, count: int) -> None:
-        try:
-            handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-            for _ in range(100):
-                handler.wfile.write(b"a")
-                time.sleep(0.05)
-        except OSError:
-            pass
-        handler.close_connection = True
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        drip(handler, b"a")
 
     server.answer = drops
     start = time.monotonic()
@@ -185,13 +190,7 @@ def test_an_answer_in_drops_is_given_up_at_the_time_limit(server: Server) -> Non
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")
         handler.end_headers()
-        try:
-            for _ in range(100):
-                handler.wfile.write(b" ")
-                time.sleep(0.05)
-        except OSError:
-            pass
-        handler.close_connection = True
+        drip(handler, b" ")
 
     server.answer = drops
     start = time.monotonic()

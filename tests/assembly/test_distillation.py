@@ -21,6 +21,7 @@ from menon.python import train
 from menon.recipes import recipe
 from menon.report.terminal import terminal
 from menon.update.host import Ask
+from taught import exported, file_of_sums
 
 
 @pytest.fixture(scope="session")
@@ -32,18 +33,12 @@ def models(tmp_path_factory) -> dict[str, Path]:
         "teacher": (tiny_model("qwen3", 3, hidden=32), tiny_tokenizer()),
         "other": (tiny_model("qwen3", 1, vocab=small), tiny_tokenizer(small)),
     }
-    paths = {name: tmp_path_factory.mktemp(name) for name in made}
-    for name, (model, tokenizer) in made.items():
-        export(model, tokenizer, paths[name])
-    return paths
+    return exported(made, tmp_path_factory)
 
 
 @pytest.fixture
 def sums(tmp_path) -> Path:
-    path = tmp_path / "sums.jsonl"
-    rows = [{"question": f"{i}+1=", "completion": f" {i + 1}"} for i in range(40)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    return file_of_sums(tmp_path)
 
 
 def settings(models: dict[str, Path], **more) -> dict:

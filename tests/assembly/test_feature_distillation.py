@@ -11,11 +11,12 @@ from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.assembly.given import build_given
 from menon.assembly.run import resume
 from menon.config import changed
-from menon.engines.hf_models import export, load_policy
+from menon.engines.hf_models import load_policy
 from menon.errors import UserError
 from menon.python import train
 from menon.recipes import recipe
 from menon.report.terminal import terminal
+from taught import exported, file_of_sums
 
 NAME = "distill_features"
 
@@ -31,18 +32,12 @@ def models(tmp_path_factory) -> dict[str, Path]:
         "as_wide": (tiny_model("llama", 4, layers=3), tiny_tokenizer()),
         "other": (tiny_model("qwen3", 1, vocab=small), tiny_tokenizer(small)),
     }
-    paths = {name: tmp_path_factory.mktemp(name) for name in made}
-    for name, (model, tokenizer) in made.items():
-        export(model, tokenizer, paths[name])
-    return paths
+    return exported(made, tmp_path_factory)
 
 
 @pytest.fixture
 def sums(tmp_path) -> Path:
-    path = tmp_path / "sums.jsonl"
-    rows = [{"question": f"{i}+1=", "completion": f" {i + 1}"} for i in range(40)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    return file_of_sums(tmp_path)
 
 
 def settings(models: dict[str, Path], sums: Path, **more) -> dict:
