@@ -1,7 +1,6 @@
 """`menon check code FILE.jsonl`: does the code reward say what each case expects, and does anything get out
 of the sandbox?"""
 
-import json
 import os
 import re
 import resource
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from menon.cli.json_lines import json_lines
 from menon.errors import UserError
 from menon.reward.code.rows import suite_of
 from menon.reward.code.suite import BadTests
@@ -76,19 +76,13 @@ def check_code(path: str, sandbox: str = "full") -> int:
 def read_cases(path: Path) -> list[dict[str, Any]]:
     """The cases of a JSON-lines file; UserError if it cannot be read or a case lacks a field."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     cases = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            case = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error})") from None
+    for number, case in json_lines(path, data):
         missing = [name for name in REQUIRED if not isinstance(case, dict) or name not in case]
         if missing:
             raise UserError(f"{path}, line {number}: no '{missing[0]}'; a case has {', '.join(REQUIRED)}")

@@ -1,6 +1,5 @@
 """`menon check verifier FILE.jsonl`: does a reward say what labelled answers deserve, and in time?"""
 
-import json
 import math
 import os
 import statistics
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from menon.cli.json_lines import json_lines
 from menon.errors import UserError
 from menon.parts import Around, built, close
 from menon.prompts.sources import read_bytes
@@ -84,13 +84,7 @@ def check_verifier(path: str, reward: str = "math", ways: str = "lenient") -> in
 def read_cases(path: str) -> list[dict[str, Any]]:
     """The cases of a JSON-lines file; UserError if it cannot be read or a case lacks a field."""
     cases = []
-    for number, line in enumerate(read_bytes(Path(path)).split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            case = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error})") from None
+    for number, case in json_lines(path, read_bytes(Path(path))):
         for name, kind in {"gold": str, "response": str, "expected": bool}.items():
             if not isinstance(case, dict) or not isinstance(case.get(name), kind):
                 what = "true or false" if kind is bool else "text"
