@@ -6,8 +6,8 @@ import torch
 
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.assembly import placement
-from menon.assembly.placement import sampler_of
 from menon.assembly.rollout_memory import at_once, check_memory
+from menon.assembly.samplers import sampler_of
 from menon.config import RunConfig, around_of, changed
 from menon.engines.decoding import decode_weights, torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from menon.assembly.answer_length import length_within
-from menon.assembly.placement import model_name
+from menon.assembly.models import model_name
 from menon.assembly.rollout_memory import key_bytes
 from menon.config import Engine, Models, RunConfig, around_of
 from menon.engines import machine
