@@ -191,6 +191,8 @@ def advance(
     with writing(folder.path):
         folder.record(report, run.spans)
     folder.event("published", step, version=published.version, fingerprint=published.fingerprint)
+    if gathered.wrote:
+        folder.event("wrote", step, **gathered.wrote)
     watch.stepped(report)
     return report, state
 
