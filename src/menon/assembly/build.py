@@ -14,7 +14,7 @@ from menon.assembly.answers import give_answers
 from menon.assembly.header import header
 from menon.assembly.hints import hints_of
 from menon.assembly.models import device_of
-from menon.assembly.notices import advice_for, notices
+from menon.assembly.notices import advice_for, notices, of_staleness
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_arrange, own_credit, own_reference, own_rollout, own_term
 from menon.assembly.placement import Placed, place
@@ -50,9 +50,10 @@ from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.protocols import Reward
 from menon.rollout.environments import Verifiers
 from menon.rollout.groups import answer
-from menon.rollout.protocols import Answer, Grade, Sampler
+from menon.rollout.protocols import Answer, Begins, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import plain_data
+from menon.source.asynchronous import Asynchronous
 from menon.source.online import Online
 from menon.source.protocols import Source
 from menon.source.queued import Queued
@@ -90,6 +91,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         check_sampler(setup_of(config), placed.sampler.gives)
         for notice in notices(config.source, config.models, config.control.steps, rows, placed):
             notify(notice)
+        for notice in of_staleness(config.source, config.models.policy, config.objective):
+            notify(notice)
         with naming_the_base(config.source.data, config.models.policy.model):
             prompts, heldout = (
                 prompts_to_train(part, config.source, placed.context, placed.tokenizer, grade, notify)
@@ -107,7 +110,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling, placed)
         online = online_of(config.source, prompts, placed, grade, around)
         policy, machine = config.models.policy, f"{placed.device}, {config.engine.dtype}"
-        source: Source = Queued(online, config.source.ahead) if config.source.ahead else online
+        source = written_beside(online, config.source, config.control.steps)
         source = source if hints is None else Told(source, hints)
         undo.callback(source.close)
         yield Run(
@@ -169,6 +172,17 @@ def online_of(
         grade,
         around,
     )
+
+
+def written_beside(online: Online, source: OnlineSource, steps: int) -> Source:
+    """The source, written while earlier steps are learned from, where the run asks for it. A rollout that
+    cannot pause in the middle of its text, and an environment, which cannot either, are written step by
+    step."""
+    if not source.staleness:
+        return online
+    if isinstance(online.rollout, Begins) and source.environment is None:
+        return Asynchronous(online, source.staleness, steps)
+    return Queued(online, source.staleness)
 
 
 def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> Plan:

@@ -29,13 +29,15 @@ def sampler_of(
         "seed": control.seed,
         "slots": engine.slots,
         "fixed_slots": engine.fixed_slots,
-        "processes": workers(model.num_parameters(), model.device),
+        # Beside a learner that is at work, more processes would only take the cores from it; and they cannot
+        # be asked to end in the middle of an answer.
+        "processes": 1 if source.staleness else workers(model.num_parameters(), model.device),
         "alternatives": ALTERNATIVES if control.record == "full" else 0,
         "kept": source.top_k if source.truncation == "exact" else 0,
         "keep_special_tokens": source.keep_special_tokens,
     }
     if engine.dtype != "bfloat16":
-        weights = copy.deepcopy(model).requires_grad_(False) if source.ahead else model
+        weights = copy.deepcopy(model).requires_grad_(False) if source.staleness else model
         return TorchSampler(weights, tokenizer, **settings)
     if not has_bf16(model.device):
         notify(
