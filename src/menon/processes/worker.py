@@ -12,7 +12,6 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from menon.errors import UserError
@@ -32,8 +31,14 @@ LONGEST = 300
 """Most characters of the last line that an error message shows."""
 
 T = TypeVar("T")
-Inbox = SimpleQueue[tuple[T, Message | RemoteError | None]]
-"""The tag of a worker and its message; None once it has ended."""
+
+
+class Inbox(Protocol):
+    """Where a worker's messages are put, such as a queue."""
+
+    def put(self, item: tuple[Any, Message | RemoteError | None], /) -> None:
+        """Takes the tag of a worker and its message; None once it has ended."""
+        ...
 
 
 class Ended(Exception):
@@ -164,7 +169,11 @@ class Worker:
 
     def send(self, data: Any, body: bytes = b"") -> None:
         """Sends a message without waiting for a reply. Ended."""
-        self._try(lambda: self.connection.send(data, body))
+        self.write(encode(data, body))
+
+    def write(self, encoded: bytes) -> None:
+        """The same for an encoded message."""
+        self._try(lambda: self.connection.write(encoded))
 
     def receive(self, seconds: float | None = None) -> Message:
         """The next message. TimeoutError, RemoteError, Ended."""
@@ -179,7 +188,7 @@ class Worker:
         except Closed:
             raise self.ended() from None
 
-    def listen(self, inbox: "Inbox[Any]", tag: Any) -> None:
+    def listen(self, inbox: Inbox, tag: Any) -> None:
         """Starts a thread that puts each message into `inbox` as `(tag, message)`, and `(tag, None)` at the
         end."""
         listener = threading.Thread(target=_listen, args=(self.connection, inbox, tag), daemon=True)
@@ -203,6 +212,8 @@ class Worker:
         if not self.pid:
             return
         with self._lock:  # after the wait the pid may belong to another process, which `kill` must not hit
+            if not self.pid:
+                return
             self.pid = 0
             code = self._finish() or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
@@ -255,7 +266,7 @@ def kill(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _listen(connection: Connection, inbox: "Inbox[Any]", tag: Any) -> None:
+def _listen(connection: Connection, inbox: Inbox, tag: Any) -> None:
     try:
         with suppress(Closed):
             while True:

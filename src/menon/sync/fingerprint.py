@@ -20,12 +20,25 @@ def fingerprint(weights: Mapping[str, Tensor], like: Mapping[str, Tensor] | None
     not depend on the order of the mapping, the device, or whether two names share one tensor. With `like`,
     only its names count, and every tensor is first converted to the dtype of its counterpart there.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(weights if like is None else like):
-        weight = weights[name].detach()
-        weight = weight if like is None else weight.to(like[name].dtype)
-        digest.update(repr((name, str(weight.dtype), tuple(weight.shape), bit_sum(weight))).encode())
-    return digest.hexdigest()
+    return digest(
+        {
+            name: entry(name, weights[name] if like is None else weights[name].to(like[name].dtype))
+            for name in (weights if like is None else like)
+        }
+    )
+
+
+def entry(name: str, weight: Tensor) -> str:
+    """What a fingerprint depends on of one tensor."""
+    return repr((name, str(weight.dtype), tuple(weight.shape), bit_sum(weight.detach())))
+
+
+def digest(entries: Mapping[str, str]) -> str:
+    """The fingerprint of tensors by their entries, in any order."""
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(entries):
+        found.update(entries[name].encode())
+    return found.hexdigest()
 
 
 def bit_sum(weight: Tensor) -> int:

@@ -1,5 +1,7 @@
 """Pairs the learner's tensors with those of the sampler."""
 
+from collections.abc import Collection
+
 from torch import Tensor
 
 from menon.errors import UserError
@@ -22,12 +24,19 @@ def pairs(learner: HasWeights, sampler: Sampler) -> tuple[Holder, dict[str, tupl
             "channel"
         )
     given, held = learner.weights(), sampler.weights()
-    policy = {name for name in given if not name.startswith(BESIDE)}
-    if odd := sorted(policy ^ held.keys()):
-        has, lacks = ("learner", "sampler") if odd[0] in given else ("sampler", "learner")
-        raise UserError(f"the {has} holds '{odd[0]}', which the {lacks} lacks; give both the same model")
+    policy_names(given, held)
     for name, weight in held.items():
         if given[name].shape != weight.shape:
             shapes = f"{tuple(given[name].shape)} in the learner and {tuple(weight.shape)} in the sampler"
             raise UserError(f"'{name}' has shape {shapes}; give both the same model")
     return sampler, {name: (given[name], weight) for name, weight in held.items()}
+
+
+def policy_names(given: Collection[str], held: Collection[str]) -> list[str]:
+    """The names of a learner's weights that its sampler has too: all but those of heads. UserError if the two
+    hold other names."""
+    policy = [name for name in given if not name.startswith(BESIDE)]
+    if odd := sorted({*policy} ^ {*held}):
+        has, lacks = ("learner", "sampler") if odd[0] in given else ("sampler", "learner")
+        raise UserError(f"the {has} holds '{odd[0]}', which the {lacks} lacks; give both the same model")
+    return policy
