@@ -15,7 +15,7 @@ from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.remote_sampler import ENTRY, RemoteSampler
 from menon.errors import UserError
 from menon.processes import supervisor
-from menon.processes.worker import Spawn
+from menon.processes.forkserver import Forkserver
 from menon.rollout.protocols import Sampler
 from menon.sync.by_message import ByMessage
 from menon.sync.fingerprint import fingerprint
@@ -38,12 +38,17 @@ def here(policy: Policy, version: int = 0) -> TorchSampler:
     return sampler
 
 
-def launch() -> Spawn:
-    return Spawn(ENTRY)
+@pytest.fixture(scope="module", autouse=True)
+def launch() -> Iterator[Forkserver]:
+    """The processes are forked from one that has imported what they need."""
+    global server
+    server = Forkserver(ENTRY)
+    yield server
+    server.close()
 
 
 def remote(policy: Policy, count: int = 1, **settings) -> RemoteSampler:
-    launches = [launch() for _ in range(count)]
+    launches = [server] * count
     return RemoteSampler(policy.model, tiny_tokenizer(V), launches, seed=5, slots=8, **settings)
 
 
@@ -217,7 +222,7 @@ class Faulty(RemoteSampler):
 
 
 def test_a_process_that_holds_other_weights_stops_the_run(policy):
-    sampler = Faulty(policy.model, tiny_tokenizer(V), [launch(), launch()])
+    sampler = Faulty(policy.model, tiny_tokenizer(V), [server, server])
     members = sampler.members
     try:
         with pytest.raises(RuntimeError, match=r"^after a publication sampler 0 holds other weights \("):
