@@ -28,8 +28,8 @@ class Policy:
     def __init__(self, seed: int = 0) -> None:
         self.model = tiny_model("qwen3", seed, vocab=V)
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        return dict(self.model.named_parameters())
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        return iter(self.model.named_parameters())
 
 
 def here(policy: Policy, version: int = 0) -> TorchSampler:
@@ -177,7 +177,7 @@ def test_a_publication_reaches_every_process_and_its_version_counts(two):
     old, new = Policy(0), Policy(1)
     for version, policy in ((1, new), (2, old), (3, new)):
         found = ByMessage(policy, two).publish(version)
-        assert (found.version, found.fingerprint) == (version, fingerprint(policy.weights()))
+        assert (found.version, found.fingerprint) == (version, fingerprint(dict(policy.tensors())))
         got = {name(c.request): bits(c) for c in answers(two, requests())}
         wanted = {name(c.request): bits(c) for c in answers(here(policy, version), requests())}
         assert {key: value[-3:] for key, value in got.items()} == {

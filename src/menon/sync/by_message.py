@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from menon.rollout.protocols import Sampler
-from menon.sync.fingerprint import digest, entry
-from menon.sync.pairs import policy_names
-from menon.sync.protocols import HasWeights, Published
+from menon.sync.fingerprint import content, fingerprint_of
+from menon.sync.pairs import check_alike
+from menon.sync.protocols import Gives, Published
 
 
 class Takes(Sampler, Protocol):
@@ -34,22 +34,23 @@ class ByMessage:
     """The version counts once every process holds the policy's weights bit for bit, in its own dtype;
     RuntimeError if one does not."""
 
-    def __init__(self, policy: HasWeights, sampler: Takes) -> None:
+    def __init__(self, policy: Gives, sampler: Takes) -> None:
         self.policy, self.sampler = policy, sampler
 
     def publish(self, version: int) -> Published:
         dtypes = self.sampler.dtypes
-        entries: dict[str, str] = {}
+        given = {}
 
         def sent() -> Iterator[tuple[str, Tensor]]:
-            weights = self.policy.weights()
-            for name in policy_names(weights, dtypes):
-                weight = weights[name].detach().to(dtypes[name])
-                entries[name] = entry(name, weight)
+            for name, weight in self.policy.tensors():
+                check_alike({name}, dtypes.keys() & {name})
+                weight = weight.to(dtypes[name])
+                given[name] = content(weight)
                 yield name, weight
+            check_alike(given.keys(), dtypes.keys())
 
         found = self.sampler.take(sent())
-        wanted = digest(entries)
+        wanted = fingerprint_of(given)
         for process, held in found.items():
             if held != wanted:
                 raise RuntimeError(
