@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.assembly.site import Site
 from menon.config import Control, Engine, OnlineSource
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.machine import has_bf16, workers
+from menon.engines.remote_sampler import ENTRY, RemoteSampler
 
 ALTERNATIVES = 8
 """Most probable tokens that `record=full` keeps beside each token that was drawn."""
@@ -22,24 +24,31 @@ def sampler_of(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     notify: Callable[[str], None],
-) -> TorchSampler:
-    """A sampler on the learner's own weights where both have one dtype and take turns, else on a copy of the
-    weights."""
+    site: Site,
+) -> TorchSampler | RemoteSampler:
+    """A sampler in processes of its own where the run asks for them. Otherwise one in this process, on the
+    learner's own weights where both have one dtype and take turns, else on a copy of the weights."""
+    each = site.threads(site.samplers)
     settings: dict[str, Any] = {
         "seed": control.seed,
         "slots": engine.slots,
         "fixed_slots": engine.fixed_slots,
-        "processes": workers(model.num_parameters(), model.device),
+        "processes": 1 if site.samplers > 1 else workers(model.num_parameters(), model.device),
         "alternatives": ALTERNATIVES if control.record == "full" else 0,
         "kept": source.top_k if source.truncation == "exact" else 0,
         "keep_special_tokens": source.keep_special_tokens,
     }
-    if engine.dtype != "bfloat16":
-        weights = copy.deepcopy(model).requires_grad_(False) if source.ahead else model
-        return TorchSampler(weights, tokenizer, **settings)
-    if not has_bf16(model.device):
+    if engine.dtype == "bfloat16" and not has_bf16(model.device):
         notify(
             f"this {model.device.type} has no bfloat16 instructions and emulates them slowly; dtype=float32 "
             "is faster here"
         )
+    if site.samplers:
+        dtype = torch.bfloat16 if engine.dtype == "bfloat16" else None
+        settings |= {"dtype": dtype, "threads": each, "supervisor": site.supervisor}
+        launches = site.sampler_launches(ENTRY)
+        return RemoteSampler(model, tokenizer, launches, device=str(model.device), **settings)
+    if engine.dtype != "bfloat16":
+        weights = copy.deepcopy(model).requires_grad_(False) if source.ahead else model
+        return TorchSampler(weights, tokenizer, **settings)
     return TorchSampler(own_copy(model, torch.bfloat16), tokenizer, **settings)

@@ -1,5 +1,5 @@
-"""Processes placed by Ray: one placement group for a run, and on each of its bundles a named actor that starts
-processes there (`processes.elsewhere.HostAgent`).
+"""Processes placed by Ray: one placement group for a run, and on each of its bundles a named actor that
+starts processes there (`processes.elsewhere.HostAgent`).
 
 Ray decides where a process runs and starts it; what a process says goes over a connection of our own, so that
 deadlines, last words and replacement are the same on every host.
@@ -29,11 +29,11 @@ INSTALL = "placement=ray needs Ray, which is not installed; install it by `pip i
 
 
 class RayCluster:
-    """A run's share of a Ray cluster: `bundles` says what each of its processes needs, such as `{"CPU": 1}`.
+    """A run's share of a Ray cluster. `bundles` says what each of its processes needs, such as `{"CPU": 1}`.
 
-    With `address`, or where RAY_ADDRESS is set, it joins that cluster; otherwise it starts one on the loopback
-    interface of this machine, without a dashboard. `interface` is the address of this machine that the hosts
-    reach; "": the one that Ray uses. `spread`: on as many hosts as possible, else on as few.
+    With `address`, or where RAY_ADDRESS is set, it joins that cluster; otherwise it starts one on the
+    loopback interface of this machine, without a dashboard. `interface` is the address of this machine that
+    the hosts reach; "": the one that Ray uses. `spread`: on as many hosts as possible, else on as few.
 
     UserError: Ray is not installed, the cluster does not answer, or it has too little room.
     """
@@ -115,14 +115,16 @@ class RayCluster:
             if not address:
                 raise UserError(f"Ray did not start on this machine ({first_line(error)})") from None
             raise UserError(
-                f"no Ray cluster answers at {address} ({first_line(error)}); start one by `menon cluster up HOSTS`, "
-                "or leave placement.address out and RAY_ADDRESS unset to start Ray on this machine alone"
+                f"no Ray cluster answers at {address} ({first_line(error)}); start one by "
+                "`menon cluster up HOSTS`, or leave placement.address out and RAY_ADDRESS unset to start Ray on this machine alone"
             ) from None
 
     def _reserve(self, bundles: list[dict[str, float]], strategy: str) -> Any:
         group = self.ray.util.placement_group(bundles, strategy=strategy)
         if not group.wait(READY_LIMIT):
-            wanted = {key: sum(bundle.get(key, 0) for bundle in bundles) for bundle in bundles for key in bundle}
+            wanted = {
+                key: sum(bundle.get(key, 0) for bundle in bundles) for bundle in bundles for key in bundle
+            }
             has = {key: self.ray.cluster_resources().get(key, 0.0) for key in wanted}
             free = {key: self.ray.available_resources().get(key, 0.0) for key in wanted}
             self.ray.util.remove_placement_group(group)
@@ -154,8 +156,8 @@ class RayAgent:
                 self.cluster.drop(self.bundle)
                 if not again:
                     raise UserError(
-                        f"{self.host} did not start a process within {CALL_LIMIT:.0f} s ({first_line(error)}); "
-                        "look at `ray status`"
+                        f"{self.host} did not start a process within {CALL_LIMIT:.0f} s "
+                        f"({first_line(error)}); look at `ray status`"
                     ) from None
         raise AssertionError
 
