@@ -1,22 +1,27 @@
 """Where the models of a run are placed, which weights the sampler uses, and how new weights reach it."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.models import host_of, saved_dtypes, start_of, with_teacher
 from menon.assembly.samplers import sampler_of
+from menon.assembly.site import Site, check_processes
 from menon.config import Control, Models, Objective, RunConfig
 from menon.engine_settings import Engine
+from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import end_token_ids
+from menon.engines.in_process import InProcessHost
 from menon.engines.limits import rows_of
+from menon.engines.remote_sampler import RemoteSampler
 from menon.limit import Limit
 from menon.rollout.protocols import Sampler
 from menon.sync.by_copy import ByCopy
+from menon.sync.by_message import ByMessage
 from menon.sync.by_reference import ByReference
 from menon.sync.no_sampler import NoSampler
 from menon.sync.protocols import WeightChannel
@@ -73,26 +78,42 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     saved_as = saved_dtypes(
         config.control.save_dtype, config.models.policy.model, model, config.engine.dtype, notify
     )
-    # The sampler first: it may move the weights into shared memory.
-    sampler = sampler_of(config.source, config.engine, config.control, model, tokenizer, notify)
-    temperature, seed = config.source.temperature, config.control.seed
-    host = host_of(
-        config.models, config.objective, config.engine, temperature, seed, model, tokenizer, saved_as
-    )
-    policy = host.models["policy"]
-    return Placed(
-        host,
-        sampler,
-        ByReference(policy, sampler) if sampler.model is model else ByCopy(host, sampler),
-        tokenizer,
-        rows_of(model),
-        with_teacher(origin, host),
-        end_token_ids(model, tokenizer),
-        sum(weight.numel() for weight in policy.weights().values()),
-        str(model.device),
-        sampler.detokenizer.text,
-        sampler.close,
-    )
+    with ExitStack() as undo:
+        site = Site(config.engine)
+        undo.callback(site.close)
+        # The sampler first: it may move the weights into shared memory.
+        sampler = sampler_of(config.source, config.engine, config.control, model, tokenizer, notify, site)
+        undo.callback(sampler.close)
+        temperature, seed = config.source.temperature, config.control.seed
+        host = host_of(
+            config.models, config.objective, config.engine, temperature, seed, model, tokenizer, saved_as
+        )
+        return Placed(
+            host,
+            sampler,
+            channel_between(host, sampler, model),
+            tokenizer,
+            rows_of(model),
+            with_teacher(origin, host),
+            end_token_ids(model, tokenizer),
+            sum(weight.numel() for weight in host.models["policy"].weights().values()),
+            str(model.device),
+            sampler.detokenizer.text,
+            undo.pop_all().close,
+        )
+
+
+def channel_between(
+    host: InProcessHost, sampler: TorchSampler | RemoteSampler, model: PreTrainedModel
+) -> WeightChannel:
+    """By reference where the sampler writes with the learner's own tensors."""
+    if isinstance(sampler, RemoteSampler):
+        channel = ByMessage(host, sampler)
+        channel.publish(sampler.version)  # its processes have no weights yet
+        return channel
+    if sampler.model is model:
+        return ByReference(host.models["policy"], sampler)
+    return ByCopy(host, sampler)
 
 
 def place_without_sampler(
@@ -104,6 +125,7 @@ def place_without_sampler(
     notify: Callable[[str], None] = lambda sentence: None,
 ) -> Unwritten:
     """The same for a run that writes no text."""
+    check_processes(engine)
     model, tokenizer, origin = start_of(models, engine)
     saved_as = saved_dtypes(control.save_dtype, models.policy.model, model, engine.dtype, notify)
     host = host_of(models, objective, engine, temperature, control.seed, model, tokenizer, saved_as)

@@ -111,22 +111,33 @@ class TorchStream:
     def _next(self) -> Completion | None:
         """The next completion; None when all requests are answered. Requests since the last completion follow
         from it."""
+        self.follow()
+        while not self.batch:
+            if not self.advance():
+                return None
+        return self.batch.popleft()
+
+    def follow(self) -> None:
+        """Takes the requests since the last completion as those that follow from it."""
         if self.settling is not None:
             self.following += self.asked
             self.asked = []
             if not self.batch:
                 self._settle(*self.settling)
-        while not self.batch:
-            if self.aborting and not self.aborted:
-                self._abort()
-            elif self.done and not self.asked:
-                return None
-            elif self.done:
-                requests, self.asked = self.read(self.asked), []
-                self._deal(requests)
-            else:
-                self._advance()
-        return self.batch.popleft()
+
+    def advance(self) -> bool:
+        """Deals requests, computes a step, or receives completions; False: all requests are answered. Those
+        of the step before must have been returned."""
+        if self.aborting and not self.aborted:
+            self._abort()
+        elif not self.done:
+            self._advance()
+        elif self.asked:
+            requests, self.asked = self.read(self.asked), []
+            self._deal(requests)
+        else:
+            return False
+        return True
 
     def _abort(self) -> None:
         """Gives out all requests of this process without an answer as they are, those too that were only
