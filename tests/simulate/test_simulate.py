@@ -1,5 +1,7 @@
 """A run on a simulated clock: times that can be worked out on paper, and bounds that hold for any lengths."""
 
+from pathlib import Path
+
 import pytest
 
 from menon.cli import main
@@ -129,3 +131,16 @@ def test_the_command_says_what_it_does_not_take(capsys):
     assert "simulate takes settings alone, like devices=64; leave 'grpo' out" in capsys.readouterr().err
     assert main(["simulate", "staleness=x"]) == 2
     assert "staleness is x; give whole numbers, like staleness=1,2" in capsys.readouterr().err
+
+
+def test_the_case_that_is_worked_out_in_the_docs(capsys):
+    """The table of docs/asynchronous.md, and its numbers by hand."""
+    page = (Path(__file__).parents[2] / "docs" / "asynchronous.md").read_text()
+    block = next(part for part in page.split("```") if "$ menon simulate" in part)
+    command, _, shown = block.strip().partition("\n")
+    assert main(command.removeprefix("$ menon ").split()) == 0
+    assert capsys.readouterr().out.strip() == shown.strip()
+    each = (256 / 8000 - 1 / 60) / 255
+    writing = 500 * (1 / 60 - each + 64 * each) + 8 * 200 / 50_000
+    assert writing + 512 * 700 / 64_000 + 0.5 + 11 == pytest.approx(27.4, abs=0.05)
+    assert pytest.approx(16.4, abs=0.05) == 512 * 700 / 24_000 + 0.5 + 1
