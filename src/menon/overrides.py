@@ -162,9 +162,10 @@ class Overrides(TypedDict, total=False):
     """What the reward reads of an answer in turns. policy: what the policy wrote, with a line break in
     place of each observation; all: also the observations. With `all` an environment must print
     nothing that the reward would take for an answer."""
-    ahead: int
-    """Steps that may be written before earlier ones are learned from. A separate thread and a sampler
-    with a copy of the weights write them. 0: each step is written by the newest weights."""
+    staleness: int
+    """How many versions older than the weights that learn from it a token may be. A separate thread
+    and a sampler with a copy of the weights write later steps while earlier ones are learned from,
+    and unfinished answers go on with new weights. 0: each step is written by the newest weights."""
     model: str
     """A folder, a name on the Hugging Face hub, or base or search_base. The last two are built in."""
     add_tokens: Sequence[str]
@@ -209,6 +210,11 @@ class Overrides(TypedDict, total=False):
     """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights."""
     device: str
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
+    samplers: int | None
+    """Processes that write text, each with its own copy of the weights, on the threads divided by
+    their number; null: the run's own process writes, or one where Ray places them."""
+    placement: Part
+    """Where the processes of the run are: `local` or `ray`."""
     advantage: Mapping[str, Any]
     """Credit: parts by name, in the order in which they run."""
     objective: Mapping[str, Any]
