@@ -12,9 +12,9 @@ from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_tas
 from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.answers import give_answers
 from menon.assembly.header import header
-from menon.assembly.hints import hints_of
+from menon.assembly.hints import StepHints, hints_of
 from menon.assembly.models import device_of
-from menon.assembly.notices import advice_for, notices, of_staleness
+from menon.assembly.notices import advice_for, notices
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_arrange, own_credit, own_reference, own_rollout, own_term
 from menon.assembly.placement import Placed, place
@@ -89,9 +89,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         config = replace(config, source=asked)
         placed = undo.enter_context(place(config, notify))
         check_sampler(setup_of(config), placed.sampler.gives)
-        for notice in notices(config.source, config.models, config.control.steps, rows, placed):
-            notify(notice)
-        for notice in of_staleness(config.source, config.models.policy, config.objective):
+        about = config.source, config.models, config.objective
+        for notice in notices(*about, config.control.steps, rows, placed):
             notify(notice)
         with naming_the_base(config.source.data, config.models.policy.model):
             prompts, heldout = (
@@ -110,8 +109,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling, placed)
         online = online_of(config.source, prompts, placed, grade, around)
         policy, machine = config.models.policy, f"{placed.device}, {config.engine.dtype}"
-        source = written_beside(online, config.source, config.control.steps)
-        source = source if hints is None else Told(source, hints)
+        source = written_beside(online, config.source, config.control.steps, hints)
         undo.callback(source.close)
         yield Run(
             plan=plan_of(setup_of(config), around, config.models, config.control),
@@ -174,15 +172,16 @@ def online_of(
     )
 
 
-def written_beside(online: Online, source: OnlineSource, steps: int) -> Source:
+def written_beside(online: Online, source: OnlineSource, steps: int, hints: StepHints | None) -> Source:
     """The source, written while earlier steps are learned from, where the run asks for it. A rollout that
     cannot pause in the middle of its text, and an environment, which cannot either, are written step by
-    step."""
-    if not source.staleness:
-        return online
-    if isinstance(online.rollout, Begins) and source.environment is None:
-        return Asynchronous(online, source.staleness, steps)
-    return Queued(online, source.staleness)
+    step. Hints for teachers hear of each step when it is learned from."""
+    found: Source = online
+    if source.staleness and isinstance(online.rollout, Begins) and source.environment is None:
+        found = Asynchronous(online, source.staleness, steps)
+    elif source.staleness:
+        found = Queued(online, source.staleness)
+    return found if hints is None else Told(found, hints)
 
 
 def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> Plan:

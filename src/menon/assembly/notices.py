@@ -25,7 +25,12 @@ PROBE = "Zq7"
 
 
 def notices(
-    source: OnlineSource, models: Models, steps: int, rows: Sequence[Row], placed: Placed
+    source: OnlineSource,
+    models: Models,
+    objective: Objective,
+    steps: int,
+    rows: Sequence[Row],
+    placed: Placed,
 ) -> Iterator[str]:
     """Sentences for the user, about a run of so many steps on these rows."""
     policy, critic = models.policy, models.critic
@@ -34,6 +39,7 @@ def notices(
         yield from of_rate(policy, placed.parameters)
     if critic is not None and not critic.shared_trunk:
         yield from of_schedule(critic.optimiser, steps * critic.updates_per_step, "critic.")
+    yield from of_staleness(source, policy, objective)
     yield from of_markup(source, rows, placed.tokenizer)
     if end := unheard_end(source, placed):
         yield end
