@@ -12,7 +12,7 @@ from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_tas
 from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.answers import give_answers
 from menon.assembly.header import header
-from menon.assembly.hints import StepHints, hints_of
+from menon.assembly.hints import hints_of
 from menon.assembly.models import device_of
 from menon.assembly.notices import advice_for, notices
 from menon.assembly.origin import origin_of_run
@@ -55,7 +55,7 @@ from menon.rollout.turns import Turns, environment_alone
 from menon.settings import plain_data
 from menon.source.asynchronous import Asynchronous
 from menon.source.online import Online
-from menon.source.protocols import Source
+from menon.source.protocols import Gathered, Source
 from menon.source.queued import Queued
 from menon.source.told import Told
 from menon.step import Plan
@@ -172,7 +172,9 @@ def online_of(
     )
 
 
-def written_beside(online: Online, source: OnlineSource, steps: int, hints: StepHints | None) -> Source:
+def written_beside(
+    online: Online, source: OnlineSource, steps: int, hints: Callable[[Gathered], Gathered] | None
+) -> Source:
     """The source, written while earlier steps are learned from, where the run asks for it. A rollout that
     cannot pause in the middle of its text, and an environment, which cannot either, are written step by
     step. Hints for teachers hear of each step when it is learned from."""
