@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,7 @@ from menon.engines.in_process import InProcessHost
 from menon.engines.limits import rows_of
 from menon.engines.remote_sampler import RemoteSampler
 from menon.limit import Limit
+from menon.record.layout import Layout
 from menon.rollout.protocols import Sampler
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_message import ByMessage
@@ -78,7 +80,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         config.control.save_dtype, config.models.policy.model, model, config.engine.dtype, notify
     )
     with ExitStack() as undo:
-        site = Site(config.engine)
+        site = Site(config.engine, Layout(Path(config.control.out)).workers)
         undo.callback(site.close)
         # The sampler first: it may move the weights into shared memory.
         sampler = sampler_of(config.source, config.engine, config.control, model, tokenizer, notify, site)

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import torch
 
@@ -22,10 +23,11 @@ NUMBERS = itertools.count()
 class Site:
     """The processes of one run: first its samplers, then its ranks. UserError: Ray cannot start them."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, heartbeats: Path | None = None) -> None:
+        """`heartbeats` is the file in which the supervisor says how they are."""
         self.samplers = engine.num_samplers
         self.ranks = getattr(engine, "ranks", 1)
-        self.supervisor = Supervisor()
+        self.supervisor = Supervisor(heartbeats)
         self.cluster: RayCluster | None = None
         self._undo = ExitStack()
         self._undo.callback(self.supervisor.close)

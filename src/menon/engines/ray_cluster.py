@@ -47,7 +47,7 @@ class RayCluster:
         spread: bool = True,
     ) -> None:
         self.ray = imported()
-        self.name = name
+        self.name, self.bundles = name, bundles
         self.agents: dict[int, Any] = {}
         address = address or os.environ.get("RAY_ADDRESS", "")
         self.owns = not address
@@ -73,7 +73,8 @@ class RayCluster:
                 self.ray.remote(HostAgent)
                 .options(
                     name=f"{self.name}-{bundle}",
-                    num_cpus=0,
+                    num_cpus=self.bundles[bundle].get("CPU", 0),
+                    num_gpus=self.bundles[bundle].get("GPU", 0),
                     scheduling_strategy=where,
                     max_concurrency=16,
                     runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(own_path())}},
@@ -116,24 +117,23 @@ class RayCluster:
                 raise UserError(f"Ray did not start on this machine ({first_line(error)})") from None
             raise UserError(
                 f"no Ray cluster answers at {address} ({first_line(error)}); start one by "
-                "`menon cluster up HOSTS`, or leave placement.address out and RAY_ADDRESS unset to start Ray on this machine alone"
+                "`menon cluster up HOSTS`, or leave placement.address out and RAY_ADDRESS unset to start Ray "
+                "on this machine alone"
             ) from None
 
     def _reserve(self, bundles: list[dict[str, float]], strategy: str) -> Any:
         group = self.ray.util.placement_group(bundles, strategy=strategy)
         if not group.wait(READY_LIMIT):
-            wanted = {
-                key: sum(bundle.get(key, 0) for bundle in bundles) for bundle in bundles for key in bundle
-            }
-            has = {key: self.ray.cluster_resources().get(key, 0.0) for key in wanted}
-            free = {key: self.ray.available_resources().get(key, 0.0) for key in wanted}
+            has, free = self.ray.cluster_resources(), self.ray.available_resources()
             self.ray.util.remove_placement_group(group)
             asked = ", ".join(
-                f"{wanted[key]:g} {key} of which {free[key]:g} of {has[key]:g} are free" for key in wanted
+                f"{sum(bundle.get(kind, 0) for bundle in bundles):g} {kind} ({free.get(kind, 0):g} of "
+                f"{has.get(kind, 0):g} are free)"
+                for kind in sorted({kind for bundle in bundles for kind in bundle})
             )
             raise UserError(
-                f"the Ray cluster has no room for this run: it asks for {asked}; lower samplers= or ranks=, or add "
-                "hosts by `menon cluster up HOSTS`"
+                f"the Ray cluster has no room for this run, which asks for {asked}; lower samplers or ranks, "
+                "or add hosts by `menon cluster up HOSTS`"
             )
         return group
 
