@@ -45,6 +45,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon show RUN step=5 group=3 answer=2       an answer token by token: probability, entropy, ratio
   menon rescore RUN --reward math              what another reward says of the answers that a run has stored
   menon help NAME                              a setting, recipe, part or metric, such as reward, gspo, kl/old
+  menon cluster up HOST HOST                   Ray on plain hosts, for placement=ray; down ends it
   menon doctor                                 what this machine has, and what is missing for what
   menon pretrain out=FOLDER                    make the built-in base model from nothing
 
@@ -74,6 +75,7 @@ COMMANDS = {
     "study": "study:study",
     "rescore": "rescore:rescore",
     "show": "show:show",
+    "cluster": "cluster:cluster",
     "doctor": "doctor:doctor",
 }
 """Command -> module of this package and its function, which is imported when the command is used."""
