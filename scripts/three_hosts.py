@@ -37,7 +37,7 @@ PORT = 6399
 CUT = 20.0
 """Seconds without a link."""
 DEADLINES = {"sampler": 120.0, "link": CUT + 120.0, "learner": 180.0}
-"""Seconds from a failure to the next step that is done, on a busy machine; `docs/cluster.md` has the parts."""
+"""Seconds from a failure to the end of the next step, on a busy machine (docs/cluster.md)."""
 SETTINGS = (
     "threads=1",
     "device=cpu",
@@ -213,7 +213,12 @@ def ip(*words: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "RAY_USAGE_STATS_ENABLED": "0"}
+    threads = {
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+    }
     path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
     return os.environ | threads | {"PYTHONPATH": path}
 

@@ -1,10 +1,13 @@
 """`menon cluster up HOSTS`, `menon cluster down HOSTS`: Ray on plain hosts, for `placement=ray`."""
 
+import os
+import secrets
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from menon.cli.words import understand
 from menon.errors import UserError
@@ -12,6 +15,18 @@ from menon.errors import UserError
 REACH = "ssh -o BatchMode=yes -o ConnectTimeout=10 {host}"
 START_LIMIT = 180.0
 """Seconds that a host may take to start Ray."""
+TOKEN = """
+import os, pathlib, sys
+file, token = pathlib.Path.home() / ".ray" / "auth_token", {token!r}
+file.parent.mkdir(mode=0o700, exist_ok=True)
+if not file.exists():
+    with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as new:
+        new.write(token)
+sys.exit(0 if file.read_text().strip() == token else {odd})
+"""
+"""What a host runs so that it has the token of the cluster; sent by stdin, it is seen in no process list."""
+OTHER_TOKEN = 79
+"""Exit code of it where the host has another token."""
 KNOWN = ("reach", "python", "port", "cpus", "head_cpus")
 
 
@@ -38,8 +53,8 @@ def cluster(words: Sequence[str]) -> int:
     interpreter there, with menon[ray] (default: the path of this one), `port` that of the head (6379), `cpus`
     how many a host offers (default: all), `head_cpus` those of the head.
 
-    There is no dashboard. What can reach the port can run code on all hosts, so it belongs on a network of
-    your own (SECURITY.md).
+    There is no dashboard. Ray asks for the token in ~/.ray/auth_token, which is copied to each host; who has
+    it can run code on all of them, and nothing is encrypted (SECURITY.md).
     """
     found = understand(words, no_option="there is no option {option}; settings are like reach='ssh {{host}}'")
     settings = {name: str(value) for name, value in found.settings.items()}
@@ -72,31 +87,49 @@ def cpus(count: str | None) -> list[str]:
 
 
 def start(host: Host, settings: dict[str, str], options: list[str]) -> None:
+    program = TOKEN.format(token=token_here(), odd=OTHER_TOKEN)
+    run(host, settings, [settings.get("python", sys.executable), "-"], program)
     ray(host, settings, ["start", *options, f"--node-ip-address={host.address}", "--disable-usage-stats"])
     print(f"{host.name}: Ray runs ({host.address})", flush=True)
 
 
+def token_here() -> str:
+    """The token that this user's clusters ask for; made where there is none."""
+    file = Path.home() / ".ray" / "auth_token"
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as new:
+            new.write(secrets.token_hex(32))
+    return file.read_text().strip()
+
+
 def ray(host: Host, settings: dict[str, str], words: list[str]) -> None:
-    """Runs Ray's own command on a host; UserError with what to do if it fails."""
-    reach = shlex.split(settings.get("reach", REACH).format(host=host.name))
+    """Runs Ray's own command on a host."""
     python = settings.get("python", sys.executable)
+    run(host, settings, ["env", "RAY_AUTH_MODE=token", python, "-m", "ray.scripts.scripts", *words])
+
+
+def run(host: Host, settings: dict[str, str], words: list[str], stdin: str = "") -> None:
+    """Runs a command on a host; UserError with what to do if it fails."""
+    reach = shlex.split(settings.get("reach", REACH).format(host=host.name))
     try:
         done = subprocess.run(
-            [*reach, python, "-m", "ray.scripts.scripts", *words],
-            capture_output=True,
-            text=True,
-            timeout=START_LIMIT,
+            [*reach, *words], capture_output=True, text=True, timeout=START_LIMIT, input=stdin
         )
     except subprocess.TimeoutExpired:
-        raise UserError(
-            f"{host.name} did not answer within {START_LIMIT:.0f} s; try `{shlex.join(reach)} true`"
-        ) from None
+        late = f"{host.name} did not answer within {START_LIMIT:.0f} s"
+        raise UserError(f"{late}; try `{shlex.join(reach)} true`") from None
     except OSError as error:
+        how = "set reach= to a command that is here"
+        raise UserError(f"{reach[0]} cannot be run ({error.strerror}); {how}") from None
+    if done.returncode == OTHER_TOKEN:
         raise UserError(
-            f"{reach[0]} cannot be run ({error.strerror}); set reach= to a command that is here"
-        ) from None
+            f"{host.name} has another token in ~/.ray/auth_token than this machine; copy this one there, or "
+            "delete it there if no cluster uses it"
+        )
     if done.returncode:
-        raise UserError(advice(host, reach, python, settings.get("port", "6379"), done.stdout + done.stderr))
+        python, port = settings.get("python", sys.executable), settings.get("port", "6379")
+        raise UserError(advice(host, reach, python, port, done.stdout + done.stderr))
 
 
 def advice(host: Host, reach: Sequence[str], python: str, port: str, said: str) -> str:

@@ -109,7 +109,6 @@ class RayCluster:
             if address:
                 self.ray.init(address=address, **common)
             else:
-                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
                 room = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": OBJECTS}
                 self.ray.init(_node_ip_address="127.0.0.1", **room, **common)
         except Exception as error:
@@ -180,7 +179,9 @@ class RayAgent:
 
 
 def imported() -> Any:
-    """The library; UserError if it is not installed."""
+    """The library, which is to ask for a token; UserError if it is not installed."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
         import ray.util.scheduling_strategies
