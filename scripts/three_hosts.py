@@ -220,7 +220,7 @@ def environment() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
     }
     path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
-    return os.environ | threads | {"PYTHONPATH": path}
+    return os.environ | threads | {"RAY_AUTH_MODE": "token"} | {"PYTHONPATH": path}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ deadlines, last words and replacement are the same on every host.
 import logging
 import os
 import signal
+import socket
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -19,12 +21,16 @@ from menon.processes.worker import Launch, Spawn
 NAMESPACE = "menon"
 READY_LIMIT = 60.0
 """Seconds that Ray may take to reserve what a run asks for."""
+REACH_LIMIT = 10.0
+"""Seconds that a cluster may take to accept a connection."""
 CALL_LIMIT = 120.0
 """Seconds that an agent may take to start a process."""
 END_LIMIT = 10.0
 """Seconds to wait for an agent's word on how a process ended."""
 OBJECTS = 2**27
 """Bytes of Ray's object store where a run starts Ray itself. Only small calls pass through it."""
+LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
+"""Ray replaces 127.0.0.1 by an address that other hosts reach."""
 INSTALL = "placement=ray needs Ray, which is not installed; install it by `pip install 'menon[ray]'`"
 
 
@@ -107,10 +113,11 @@ class RayCluster:
         }
         try:
             if address:
+                reached(address)
                 self.ray.init(address=address, **common)
             else:
                 room = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": OBJECTS}
-                self.ray.init(_node_ip_address="127.0.0.1", **room, **common)
+                self.ray.init("local", _node_ip_address=LOOPBACK, **room, **common)
         except Exception as error:
             if not address:
                 raise UserError(f"Ray did not start on this machine ({first_line(error)})") from None
@@ -180,14 +187,22 @@ class RayAgent:
 
 def imported() -> Any:
     """The library, which is to ask for a token; UserError if it is not installed."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if "ray" not in sys.modules:  # it reads these when it is imported
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
         import ray.util.scheduling_strategies
     except ImportError:
         raise UserError(INSTALL) from None
     return ray
+
+
+def reached(address: str) -> None:
+    """OSError if nothing listens there: Ray itself tries for a minute."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in address:
+        socket.create_connection((host, int(port)), timeout=REACH_LIMIT).close()
 
 
 def own_path() -> list[str]:
