@@ -4,7 +4,7 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from menon.engines.in_process import InProcessHost
 from menon.engines.rank_group import RankGroup
 from menon.engines.rank_host import RankHost
 from menon.engines.rank_process import RankHandler, Seat
-from menon.engines.rank_workers import RankWorkers
+from menon.engines.rank_workers import RankWorkers, launch_of
 from menon.engines.ranked_host import RankedHost
 from menon.engines.sharded_export import export_sharded
 from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.processes.forkserver import Forkserver
 from menon.update.optimiser import Optimiser
 
 HIDDEN = 16
@@ -76,9 +77,22 @@ def host_here(models: Models) -> InProcessHost:
     return InProcessHost(found, {"policy": partial(export, trained, tiny_tokenizer(VOCAB))})
 
 
+@cache
+def launch() -> Forkserver:
+    made = launch_of("rank_models:handler", [], Seat(0, 1, "cpu", 1))
+    assert isinstance(made, Forkserver)
+    return made
+
+
 def host_on(ranks: int, models: Models) -> RankedHost:
-    workers = RankWorkers("rank_models:handler", [], [Seat(rank, ranks, "cpu", 1) for rank in range(ranks)])
+    workers = RankWorkers(launch(), [Seat(rank, ranks, "cpu", 1) for rank in range(ranks)], shared=True)
     return RankedHost(workers, frozenset(workers.start(pickle.dumps(models))))
+
+
+@cache
+def shared_host(ranks: int, models: Models = Models()) -> RankedHost:
+    """One set of ranks for all tests of a process: a start takes seconds. Tests load what they begin with."""
+    return host_on(ranks, models)
 
 
 # In a rank

@@ -4,16 +4,21 @@ import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
 
 from menon.assembly.models import Kinds, model_name, roles_of, saved_dtypes, start_of
 from menon.config import Control, Engine, Models, Objective
+from menon.engines.fsdp2 import ShardedLearner, ShardedScorer, Sharding
 from menon.engines.rank_group import RankGroup, cores, device_of_ranks
+from menon.engines.rank_host import RankHost
 from menon.engines.rank_process import RankHandler, Seat
-from menon.engines.rank_workers import RankWorkers
+from menon.engines.rank_workers import RankWorkers, launch_of
 from menon.engines.ranked_host import RankedHost
+from menon.engines.reward_model import reward_model_of
+from menon.engines.sharded_export import check_file_names, export_sharded
 from menon.user_code import load_object
 
 ENTRY = "menon.assembly.ranks:handler"
@@ -49,7 +54,7 @@ def host_on_ranks(
         notify(f"ranks={size} share {cores()} cores, so they wait for each other; fewer would be faster")
     threads = max(1, torch.get_num_threads() // size)
     seats = [Seat(rank, size, device, threads) for rank in range(size)]
-    workers = RankWorkers(ENTRY, [list(own_code)], seats)
+    workers = RankWorkers(launch_of(ENTRY, [list(own_code)], seats[0]), seats)
     build = Build(models, objective, engine, temperature, control.seed, control.save_dtype)
     try:
         roles = workers.start(pickle.dumps(build))
@@ -63,7 +68,8 @@ def host_on_ranks(
 
 
 def handler(own_code: Sequence[str]) -> RankHandler:
-    """The entry of a rank's process."""
+    """The entry of a rank's process. What ranks import is imported here, once for all of them."""
+    import_module("transformers.models.qwen3.modeling_qwen3")
     for reference in own_code:
         load_object(reference)  # so that what the controller sends can name it
     return RankHandler(made)
@@ -72,11 +78,6 @@ def handler(own_code: Sequence[str]) -> RankHandler:
 def made(group: RankGroup, build: Build) -> tuple[Any, list[str]]:
     """This rank's part of the models, and their roles. They are read and taken apart on the CPU; only parts
     reach a GPU."""
-    from menon.engines.fsdp2 import ShardedLearner, ShardedScorer, Sharding
-    from menon.engines.rank_host import RankHost
-    from menon.engines.reward_model import reward_model_of
-    from menon.engines.sharded_export import check_file_names, export_sharded
-
     engine = replace(build.engine, device="cpu")
     model, tokenizer, _ = start_of(build.models, engine)
     name = build.models.policy.model

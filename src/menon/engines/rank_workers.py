@@ -14,9 +14,11 @@ from torch import Tensor
 from menon.engines.rank_group import loopback_only
 from menon.engines.rank_process import BUILD, DONE, JOIN, MEET, Seat, tensor_of
 from menon.errors import UserError
+from menon.processes.deadline import Late
+from menon.processes.forkserver import Forkserver
 from menon.processes.idle import SILENT, Idle
 from menon.processes.wire import Message, RemoteError
-from menon.processes.worker import Ended, Spawn, Worker
+from menon.processes.worker import Ended, Launch, Spawn, Worker
 
 BEAT = 5.0
 """Seconds after which it is looked whether the ranks still compute."""
@@ -29,13 +31,13 @@ class RankLost(UserError):
 
 
 class RankWorkers:
-    """`size` rank processes. `entry` is `module:name` of what makes their handler, from `arguments`."""
+    """A process for each seat. `shared`: others are started by the same `launch`, which stays."""
 
-    def __init__(self, entry: str, arguments: Sequence[Any], seats: Sequence[Seat]) -> None:
+    def __init__(self, launch: Launch, seats: Sequence[Seat], shared: bool = False) -> None:
         self.seats = tuple(seats)
         self.inbox: SimpleQueue[tuple[int, Message | RemoteError | None]] = SimpleQueue()
-        self.workers = [Worker(Spawn(entry, *arguments, environment=environment(seat))) for seat in seats]
-        self.close = weakref.finalize(self, close_workers, self.workers)
+        self.workers = [Worker(launch) for _ in seats]
+        self.close = weakref.finalize(self, close_workers, self.workers, None if shared else launch)
         self.lost: RankLost | None = None
 
     def __len__(self) -> int:
@@ -44,9 +46,14 @@ class RankWorkers:
     def start(self, build: bytes) -> Any:
         """Starts all, lets them meet, and has them build their models of the pickled `build`. What the first
         rank tells of them."""
-        for rank, worker in enumerate(self.workers):
-            worker.start()
-            worker.listen(self.inbox, rank)
+        try:
+            for rank, worker in enumerate(self.workers):
+                worker.start()
+                worker.listen(self.inbox, rank)
+        except RemoteError as error:  # what ranks import cannot be imported
+            raise failure(error, str(error)) from None
+        except (Ended, Late) as error:
+            raise RankLost(f"the ranks could not be started: {error}") from None
         self._send(0, MEET, pickle.dumps(()))
         meeting = self._replies({0})[0]
         for rank, seat in enumerate(self.seats):
@@ -138,9 +145,7 @@ class RankWorkers:
             self._end(f"rank {rank} of {len(self)} has ended ({words})")
         self.close()
         self.lost = RankLost(f"rank {rank} of {len(self)} failed: {error}")
-        if error.kind == "UserError":
-            raise UserError(error.text)
-        raise RuntimeError(str(self.lost))
+        raise failure(error, str(self.lost))
 
     def _end(self, what: str) -> NoReturn:
         self.close()
@@ -151,17 +156,28 @@ class RankWorkers:
         return f"ranks {', '.join(map(str, ranks))}" if len(ranks) > 1 else f"rank {ranks[0]}"
 
 
-def environment(seat: Seat) -> dict[str, str]:
+def failure(error: RemoteError, words: str) -> Exception:
+    """What a rank has raised, as it is raised here: a user's fault in its own words."""
+    return UserError(error.text) if error.kind == "UserError" else RuntimeError(words)
+
+
+def launch_of(entry: str, arguments: Sequence[Any], seat: Seat) -> Spawn | Forkserver:
+    """How ranks are started. `entry` is `module:name` of what makes their handler, from `arguments`. On CPUs
+    the libraries are imported once for all ranks, and each is forked from there; CUDA is left out of a
+    fork."""
     count = str(seat.threads)
     own = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OMP_WAIT_POLICY": "PASSIVE"}
-    return own | loopback_only()
+    launch = Spawn if seat.device != "cpu" else Forkserver
+    return launch(entry, *arguments, environment=own | loopback_only())
 
 
-def close_workers(workers: Sequence[Worker]) -> None:
+def close_workers(workers: Sequence[Worker], launch: Launch | None) -> None:
     for worker in workers:
         worker.kill()
     for worker in workers:
         worker.close()
+    if isinstance(launch, Forkserver):
+        launch.close()
 
 
 def state_of(pid: int) -> str:

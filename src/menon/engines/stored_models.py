@@ -2,6 +2,7 @@
 files of whole tensors) or ranks (safetensors files of their parts, by `torch.distributed.checkpoint`)."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +80,10 @@ def read_parts(folder: Path, wanted: dict[str, Tensor]) -> None:
     Where they are in parts, all ranks must read."""
     from torch.distributed import checkpoint, is_initialized
 
-    checkpoint.load(
-        wanted, storage_reader=checkpoint.HuggingFaceStorageReader(str(folder)), no_dist=not is_initialized()
-    )
+    reader = checkpoint.HuggingFaceStorageReader(str(folder))
+    with warnings.catch_warnings():  # it says that it reads in one process
+        warnings.simplefilter("ignore")
+        checkpoint.load(dict(wanted), storage_reader=reader, no_dist=not is_initialized())
 
 
 def save_parts(
