@@ -36,7 +36,7 @@ def test_processes_on_bundles_answer_end_and_are_started_again(monkeypatch):
         with pytest.raises(Ended, match="exit code 3"):
             workers[0].ask(["exit", 3], 60)
         cluster.ray.kill(cluster.agents[1])  # its host is lost
-        workers[1].kill()
+        workers[1].close()
         assert [worker.ask(["echo", 4], 120).data for worker in workers] == [4, 4]
         for worker in workers:
             worker.close()

@@ -8,6 +8,7 @@ the same numbers as the model's own with much less Python overhead.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -65,7 +66,12 @@ class Decoder:
     eps: float
     longest: int | None
     """Tokens up to which attention is plain: the context, or the sliding window where that is shorter."""
+    through: "Through | None" = None
+    """How a layer is run whose weights are not all here until then; None: they are."""
 
+
+Through = Callable[[int, Callable[[Layer, Tensor], Tensor], Tensor], Tensor]
+"""(number of the layer, `run(layer, x)`, x) -> the states after that layer."""
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(number of the layer, q [S, L, heads, D], k and v [S, L, key_heads, D]) -> [S, L, heads, D]; q and k are
@@ -113,16 +119,24 @@ def layer_states(
     cos, sin = (table[..., None, :] for table in rotary(decoder, position, x.dtype))
     for index, layer in enumerate(decoder.layers):
         yield x
-        h = norm(x, layer.attention_norm, decoder.eps)
-        q = layer.query(h).unflatten(-1, (decoder.heads, decoder.head_dim))
-        k = layer.key(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
-        v = layer.value(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
-        if layer.query_norm is not None and layer.key_norm is not None:
-            q, k = norm(q, layer.query_norm, decoder.eps), norm(k, layer.key_norm, decoder.eps)
-        x = x + layer.output(attend(index, rotate(q, cos, sin), rotate(k, cos, sin), v).flatten(-2))
-        h = norm(x, layer.mlp_norm, decoder.eps)
-        x = x + layer.down(F.silu(layer.gate(h)) * layer.up(h))
+        run = partial(one_layer, decoder, index=index, cos=cos, sin=sin, attend=attend)
+        x = run(layer, x) if decoder.through is None else decoder.through(index, run, x)
     yield norm(x, decoder.norm, decoder.eps)
+
+
+def one_layer(
+    decoder: Decoder, layer: Layer, x: Tensor, *, index: int, cos: Tensor, sin: Tensor, attend: Attend
+) -> Tensor:
+    """States before a layer -> those after it; of the decoder it reads the sizes alone."""
+    h = norm(x, layer.attention_norm, decoder.eps)
+    q = layer.query(h).unflatten(-1, (decoder.heads, decoder.head_dim))
+    k = layer.key(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
+    v = layer.value(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
+    if layer.query_norm is not None and layer.key_norm is not None:
+        q, k = norm(q, layer.query_norm, decoder.eps), norm(k, layer.key_norm, decoder.eps)
+    x = x + layer.output(attend(index, rotate(q, cos, sin), rotate(k, cos, sin), v).flatten(-2))
+    h = norm(x, layer.mlp_norm, decoder.eps)
+    return x + layer.down(F.silu(layer.gate(h)) * layer.up(h))
 
 
 def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -194,7 +208,7 @@ def _collect(model: Any) -> Decoder | None:
     config, trunk = model.config, model.base_model
     head = model.get_output_embeddings() if model is not trunk else None
     try:
-        linear = [_linears(layer) for layer in trunk.layers]
+        linear = [linears_of(layer) for layer in trunk.layers]
         rope = trunk.rotary_emb
         whole = all(type(part) is nn.Linear for parts in linear for part in parts)
         plain = (
@@ -204,7 +218,7 @@ def _collect(model: Any) -> Decoder | None:
         )
         if not (whole and plain and (model is trunk or type(head) is nn.Linear)):
             return None
-        layers = tuple(_layer(layer, parts) for layer, parts in zip(trunk.layers, linear, strict=True))
+        layers = tuple(map(layer_of, trunk.layers))
         first = trunk.layers[0].self_attn
         return Decoder(
             embedding=trunk.embed_tokens.weight,
@@ -223,7 +237,7 @@ def _collect(model: Any) -> Decoder | None:
         return None
 
 
-def _linears(layer: Any) -> tuple[Any, ...]:
+def linears_of(layer: Any) -> tuple[Any, ...]:
     attention, mlp = layer.self_attn, layer.mlp
     return (
         *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),
@@ -231,8 +245,9 @@ def _linears(layer: Any) -> tuple[Any, ...]:
     )
 
 
-def _layer(layer: Any, linears: tuple[nn.Linear, ...]) -> Layer:
-    query, key, value, output, gate, up, down = (Affine(part.weight, part.bias) for part in linears)
+def layer_of(layer: Any) -> Layer:
+    """The tensors of one layer of a model of the family."""
+    query, key, value, output, gate, up, down = (Affine(part.weight, part.bias) for part in linears_of(layer))
     attention = layer.self_attn
     return Layer(
         attention_norm=layer.input_layernorm.weight,
