@@ -1,7 +1,7 @@
 """Kills processes of a distributed run at random instants, and checks that the result is that of an
 undisturbed run.
 
-    python scripts/chaos.py --kills 200 [--seed 0] [--ranks 2]
+    python scripts/chaos.py --kills 200 [--seed 0] [--ranks 2] [--seconds 250]
 
 Real runs by the real command on a tiny random model, their samplers in processes of their own (`samplers=1`,
 `samplers=2`, and with `--ranks` the models on ranks too). A kill (SIGKILL) hits a sampler, the process that
@@ -55,15 +55,17 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further run after them")
     asked = parser.parse_args()
     warm_up()
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as name:
-        passed, failed = try_all(Path(name), asked.kills, random.Random(asked.seed), asked.ranks)
+        end = time.monotonic() + asked.seconds
+        passed, failed = try_all(Path(name), asked.kills, random.Random(asked.seed), asked.ranks, end)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
-def try_all(folder: Path, kills: int, chance: random.Random, ranks: int) -> tuple[int, int]:
+def try_all(folder: Path, kills: int, chance: random.Random, ranks: int, end: float) -> tuple[int, int]:
     assert finish(fork(lambda: make_inputs(folder), folder / "log")) == 0, (folder / "log").read_text()
     more = [f"ranks={ranks}"] * (ranks > 1)
     single = undisturbed(folder, "single", [])
@@ -75,7 +77,7 @@ def try_all(folder: Path, kills: int, chance: random.Random, ranks: int) -> tupl
             return 0, 1
     passed = failed = number = 0
     killed: Counter[str] = Counter()
-    while passed + failed < kills:
+    while passed + failed < kills and time.monotonic() < end:
         name = [*kinds][number % len(kinds)]
         most = min(MOST_KILLS, kills - passed - failed)
         path = folder / f"{name}-{number}"
