@@ -13,7 +13,8 @@ from menon.assembly.models import host_of, saved_dtypes, start_of, with_teacher
 from menon.assembly.ranks import host_on_ranks
 from menon.assembly.samplers import sampler_of
 from menon.assembly.site import Site, check_processes
-from menon.config import Control, Engine, Models, Objective, RunConfig
+from menon.config import Control, Models, Objective, RunConfig
+from menon.engine_settings import Engine
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import end_token_ids
 from menon.engines.in_process import InProcessHost

@@ -11,7 +11,8 @@ import torch
 
 from menon.assembly.models import Kinds, model_name, roles_of, saved_dtypes, start_of
 from menon.assembly.site import Site
-from menon.config import Control, Engine, Models, Objective
+from menon.config import Control, Models, Objective
+from menon.engine_settings import Engine
 from menon.engines.fsdp2 import ShardedLearner, ShardedScorer, Sharding
 from menon.engines.rank_group import RankGroup, cores, device_of_ranks
 from menon.engines.rank_host import RankHost

@@ -8,7 +8,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.site import Site
-from menon.config import Control, Engine, OnlineSource
+from menon.config import Control, OnlineSource
+from menon.engine_settings import Engine
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.machine import has_bf16, workers
 from menon.engines.remote_sampler import ENTRY, RemoteSampler

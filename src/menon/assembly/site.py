@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from menon.config import Engine
-from menon.engine_settings import OnRay
+from menon.engine_settings import Engine, OnRay
 from menon.engines.ray_cluster import RayCluster
 from menon.errors import UserError
 from menon.processes.forkserver import Forkserver

@@ -200,7 +200,7 @@ OWNERS = {
     "models.policy": ("config", "Policy"),
     "models.policy.optimiser": ("update.optimiser", "Optimiser"),
     "models.policy.natural": ("update.optimiser", "NaturalGradient"),
-    "engine": ("config", "Engine"),
+    "engine": ("engine_settings", "Engine"),
     "": ("config", "RunConfig"),
     "objective.policy": ("update.terms", "Term"),
     "models": ("config", "Models"),
@@ -289,6 +289,11 @@ GROUPS = (
         "memory and speed",
         "change a run's numbers by rounding only",
         ("device", "dtype", "threads", "tokens_per_forward", "slots", "fixed_slots"),
+    ),
+    Group(
+        "processes and hosts",
+        "where models live and text is written (docs/cluster.md)",
+        ("ranks", "checkpointing", "offload", "samplers", "placement"),
     ),
     Group(
         "record",
