@@ -88,6 +88,11 @@ MAY: dict[str, set[str]] = {
     | PROTOCOLS,
     "step": DATA | {"menon.record", "menon.update"} | PROTOCOLS,
     "loop": DATA | {"menon.record", "menon.step"} | PROTOCOLS,
+    "simulate": DATA
+    | {f"menon.{part}" for part in ("simulate", "source", "rollout", "record", "step", "loop")}
+    | {f"menon.{part}" for part in ("advantage", "loss")}
+    | PROTOCOLS
+    | {"menon.update.terms"},
     "report": STANDARD
     | {"menon.record", "menon.report", "menon.settings", "menon.types", "menon.__version__", "rich"},
     "eval": STANDARD

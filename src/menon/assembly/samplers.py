@@ -30,11 +30,14 @@ def sampler_of(
     """A sampler in processes of its own where the run asks for them. Otherwise one in this process, on the
     learner's own weights where both have one dtype and take turns, else on a copy of the weights."""
     each = site.threads(site.samplers)
+    # Beside a learner that is at work more processes would only take the cores from it, and they cannot be
+    # asked to end in the middle of an answer.
+    beside = source.staleness > 0 or site.samplers > 1
     settings: dict[str, Any] = {
         "seed": control.seed,
         "slots": engine.slots,
         "fixed_slots": engine.fixed_slots,
-        "processes": 1 if site.samplers > 1 else workers(model.num_parameters(), model.device),
+        "processes": 1 if beside else workers(model.num_parameters(), model.device),
         "alternatives": ALTERNATIVES if control.record == "full" else 0,
         "kept": source.top_k if source.truncation == "exact" else 0,
         "keep_special_tokens": source.keep_special_tokens,
@@ -50,6 +53,6 @@ def sampler_of(
         launches = site.sampler_launches(ENTRY)
         return RemoteSampler(model, tokenizer, launches, device=str(model.device), **settings)
     if engine.dtype != "bfloat16":
-        weights = copy.deepcopy(model).requires_grad_(False) if source.ahead else model
+        weights = copy.deepcopy(model).requires_grad_(False) if source.staleness else model
         return TorchSampler(weights, tokenizer, **settings)
     return TorchSampler(own_copy(model, torch.bfloat16), tokenizer, **settings)

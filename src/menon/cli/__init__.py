@@ -29,6 +29,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty
   menon posterior MODEL method=suffix_mh       draws from the best policy for a reward and a KL, untrained
   menon explain RECIPE key=value               formula, parts, sizes, memory before anything runs; full=true
+  menon simulate devices=8,64 lengths=RUN      how fast a cluster would train, in turns or asynchronously
   menon sweep grpo rloo seeds=0,1,2            recipes or settings, each with several seeds, in one table
   menon sweep --resume FOLDER                  go on with a sweep; it may add seeds and arms
   menon runs [FOLDER]                          the runs in a folder: state, what differs, before and after
@@ -70,6 +71,7 @@ COMMANDS = {
     "sample": "sample:sample",
     "posterior": "posterior:posterior",
     "explain": "explain:explain",
+    "simulate": "simulate:simulate",
     "runs": "runs:runs",
     "check": "check:check",
     "study": "study:study",

@@ -267,7 +267,7 @@ GROUPS = (
                 "keep_special_tokens",
                 "rollout",
                 "arrange",
-                "ahead",
+                "staleness",
                 "updates_per_step",
                 "old",
                 "objective",
