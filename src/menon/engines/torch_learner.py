@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from menon.batch import Batch, take, tokens_of
-from menon.engines import machine
+from menon.engines import lora, machine
 from menon.engines.forward import Readout, run_trunk, take_apart
 from menon.engines.inside import NOTHING, Seen, Wanted, other_layers, own_layers
 from menon.engines.log_probs import CHUNK, wide
@@ -58,7 +58,7 @@ class TorchScorer:
         self.device = torch.device(device)
         self.autocast = autocast
         network = take_apart(self.model, self.heads)
-        size = sum(weight.numel() for weight in self.weights().values())
+        size = sum(weight.numel() for weight in self.model.parameters())
         # The model's own forward pass (not `Decoder`) may write to the model, so it never runs in parallel.
         self.workers = 1 if network.decoder is None else machine.workers(size, self.device)
         self.readout = Readout(network, temperature, vocabulary_chunk // self.workers)
@@ -140,8 +140,8 @@ class TorchScorer:
 
     def weights(self) -> Mapping[str, Tensor]:
         """The live tensors under the model's own names, tied ones once; a shared trunk's critic is
-        `value_head.weight`."""
-        named: dict[str, Tensor] = dict(self.model.named_parameters())
+        `value_head.weight`. Of a model with an adapter only what is not frozen (`lora.own_parameters`)."""
+        named = lora.own_parameters(self.model)
         for name, head in self.heads.items():
             named |= {f"{name}_head.{part}": weight for part, weight in head.named_parameters()}
         return named
