@@ -82,7 +82,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     return Placed(
         host,
         sampler,
-        (ByReference if sampler.model is model else ByCopy)(policy, sampler),
+        ByReference(policy, sampler) if sampler.model is model else ByCopy(host, sampler),
         tokenizer,
         rows_of(model),
         with_teacher(origin, host),
