@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from menon.assembly.models import host_of, saved_dtypes, start_of, with_teacher
 from menon.assembly.samplers import sampler_of
 from menon.config import Control, Engine, Models, Objective, RunConfig
+from menon.engines import lora
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import rows_of
 from menon.limit import Limit
@@ -38,7 +39,7 @@ class Placed(AbstractContextManager):
     ends: tuple[int, ...]
     """The tokens that end a text, the tokenizer's own first."""
     parameters: int
-    """The number of the policy's parameters."""
+    """The number of the policy's parameters, without an adapter's."""
     device: str
     """Where it computes."""
     decode: Callable[[list[int]], str]
@@ -68,7 +69,7 @@ class Unwritten:
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
     """Places all models in this process and on one device; all but a teacher start from the policy's
     weights."""
-    model, tokenizer, origin = start_of(config.models, config.engine)
+    model, tokenizer, origin = start_of(config.models, config.engine, config.control.seed)
     saved_as = saved_dtypes(
         config.control.save_dtype, config.models.policy.model, model, config.engine.dtype, notify
     )
@@ -87,7 +88,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         rows_of(model),
         with_teacher(origin, host),
         end_token_ids(model, tokenizer),
-        sum(weight.numel() for weight in policy.weights().values()),
+        lora.num_parameters(model),
         str(model.device),
         sampler.detokenizer.text,
         sampler.close,
@@ -103,7 +104,7 @@ def place_without_sampler(
     notify: Callable[[str], None] = lambda sentence: None,
 ) -> Unwritten:
     """The same for a run that writes no text."""
-    model, tokenizer, origin = start_of(models, engine)
+    model, tokenizer, origin = start_of(models, engine, control.seed)
     saved_as = saved_dtypes(control.save_dtype, models.policy.model, model, engine.dtype, notify)
     host = host_of(models, objective, engine, temperature, control.seed, model, tokenizer, saved_as)
     return Unwritten(
@@ -113,6 +114,6 @@ def place_without_sampler(
         rows_of(model),
         with_teacher(origin, host),
         end_token_ids(model, tokenizer),
-        sum(weight.numel() for weight in host.models["policy"].weights().values()),
+        lora.num_parameters(model),
         str(model.device),
     )

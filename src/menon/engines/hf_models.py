@@ -47,7 +47,9 @@ def load_policy(
     dtype; from a checkpoint of a run, the weights that trained and not what its files round them to. Of an
     adapter's folder, the model that it makes."""
     model, tokenizer = load_with_adapter(name_or_folder, dtype, device)
-    return (lora.merged_copy(model) if lora.has_adapter(model) else model), tokenizer
+    if lora.has_adapter(model):
+        model = lora.merged_copy(model).requires_grad_(True)
+    return model, tokenizer
 
 
 def load_with_adapter(

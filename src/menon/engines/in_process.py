@@ -16,6 +16,7 @@ from menon.errors import UserError
 from menon.state_codec import decode, encode
 from menon.sync.fingerprint import fingerprint
 from menon.sync.pairs import model_tensors
+from menon.sync.protocols import Gives
 from menon.types import Metric, merge
 from menon.update.host import Ask, Job
 from menon.update.objective import cut
@@ -29,12 +30,19 @@ class InProcessHost:
     """A `ModelHost` over models that are in this process.
 
     `exports` holds, by role, the function that writes a model as a Hugging Face folder. The weights of a
-    policy without one are saved in `state`.
+    policy without one are saved in `state`. `checkpoint` writes the policy into a checkpoint where that is
+    not its export: an adapter alone.
     """
 
-    def __init__(self, models: Models, exports: Mapping[str, Export] | None = None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        exports: Mapping[str, Export] | None = None,
+        checkpoint: Export | None = None,
+    ) -> None:
         self.models = dict(models)
         self.exports = dict(exports or {})
+        self.checkpoint = checkpoint or self.exports.get("policy")
         self._followers: set[str] = set()
         """Roles whose weights have followed another model. Other roles that do not learn are not saved,
         because the start gives their weights again."""
@@ -75,8 +83,9 @@ class InProcessHost:
         return fingerprint(self._model(role).weights())
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """The policy's live tensors (see `sync.protocols.Gives`)."""
-        return model_tensors(self._model("policy").weights())
+        """The policy's tensors (see `sync.protocols.Gives`): the live ones, or merged ones of an adapter."""
+        policy = self._model("policy")
+        return policy.tensors() if isinstance(policy, Gives) else model_tensors(policy.weights())
 
     # Files
 
@@ -89,8 +98,8 @@ class InProcessHost:
         """Weights that the exported policy holds bit for bit are not written twice; those that it holds in a
         lower precision are."""
         (folder / STATE).mkdir(parents=True, exist_ok=True)
-        if "policy" in self.exports:
-            self.export("policy", folder)
+        if self.checkpoint is not None:
+            self.checkpoint(folder)
         exported = model_files.tensors_in(folder)
         kept = {role: model.weights() for role, model in self._kept().items()}
         for role, weights in kept.items():

@@ -54,6 +54,11 @@ def has_adapter(model: nn.Module) -> bool:
     return any(map(is_layer, model.modules()))
 
 
+def num_parameters(model: nn.Module) -> int:
+    """The number of a model's weights, without an adapter's."""
+    return sum(weight.numel() for name, weight in model.named_parameters() if ".lora_" not in name)
+
+
 # Putting one in
 
 

@@ -148,8 +148,14 @@ class TorchScorer:
         return named
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """The live tensors of the model without its heads (see `sync.protocols.Gives`)."""
-        return model_tensors(self.weights())
+        """The live tensors of the model without its heads (see `sync.protocols.Gives`); one with an adapter
+        is merged."""
+        return lora.merged_tensors(self.model) if lora.has_adapter(self.model) else model_tensors(self.weights())
+
+    def adapter_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(name in peft's files, live tensor) of the adapter alone, for a sampler that takes adapters; none
+        where the model has no adapter."""
+        return lora.adapter_tensors(self.model)
 
 
 class Passed(NamedTuple):
