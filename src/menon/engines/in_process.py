@@ -14,7 +14,7 @@ from menon.engines.model_files import STATE
 from menon.engines.protocols import Learner, Models, Scorer, check_same_model
 from menon.errors import UserError
 from menon.state_codec import decode, encode
-from menon.sync.fingerprint import fingerprint
+from menon.sync.fingerprint import content, fingerprint_of
 from menon.sync.pairs import model_tensors
 from menon.sync.protocols import Gives
 from menon.types import Metric, merge
@@ -80,7 +80,10 @@ class InProcessHost:
         self._followers.add(role)
 
     def fingerprint(self, role: str) -> str:
-        return fingerprint(self._model(role).weights())
+        """Of a model with an adapter, that of the weights that it makes, as a sampler holds them."""
+        model = self._model(role)
+        given = model.tensors() if getattr(model, "adapted", False) else model.weights().items()
+        return fingerprint_of({name: content(weight) for name, weight in given})
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """The policy's tensors (see `sync.protocols.Gives`): the live ones, or merged ones of an adapter."""

@@ -5,6 +5,7 @@ Dropout is off, in training too: a policy is trained on the distribution that it
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -54,6 +55,7 @@ class TorchScorer:
         if tokens_per_forward < 1 or vocabulary_chunk < 1:
             raise UserError("tokens_per_forward and vocabulary_chunk must be at least 1")
         self.model = model.to(device).eval()
+        self.adapted = lora.has_adapter(model)
         self.heads = {name: head.to(device) for name, head in (heads or {}).items()}
         self.tokens_per_forward = tokens_per_forward
         self.device = torch.device(device)
@@ -142,15 +144,21 @@ class TorchScorer:
     def weights(self) -> Mapping[str, Tensor]:
         """The live tensors under the model's own names, tied ones once; a shared trunk's critic is
         `value_head.weight`. Of a model with an adapter only what is not frozen (`lora.own_parameters`)."""
-        named = lora.own_parameters(self.model)
-        for name, head in self.heads.items():
-            named |= {f"{name}_head.{part}": weight for part, weight in head.named_parameters()}
-        return named
+        return {**lora.own_parameters(self.model), **self._head_weights()}
+
+    def _head_weights(self) -> dict[str, Tensor]:
+        return {
+            f"{name}_head.{part}": weight
+            for name, head in self.heads.items()
+            for part, weight in head.named_parameters()
+        }
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """The live tensors of the model without its heads (see `sync.protocols.Gives`); one with an adapter
         is merged."""
-        return lora.merged_tensors(self.model) if lora.has_adapter(self.model) else model_tensors(self.weights())
+        if not self.adapted:
+            return model_tensors(self.weights())
+        return chain(lora.merged_tensors(self.model), model_tensors(self._head_weights()))
 
     def adapter_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name in peft's files, live tensor) of the adapter alone, for a sampler that takes adapters; none
