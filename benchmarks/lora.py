@@ -162,6 +162,7 @@ def random_batch(vocabulary: int) -> tuple[Any, Any]:
         token=torch.randint(0, vocabulary - 2, (count,), generator=draw),
         is_action=is_action,
         reward=torch.zeros(count),
+        acc=torch.zeros(3),
         group=torch.arange(3),
         finish=torch.zeros(3, dtype=torch.int64),
         valid=torch.ones(3, dtype=torch.bool),

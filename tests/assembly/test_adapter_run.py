@@ -80,9 +80,8 @@ def trained(place) -> Path:
 
 
 def test_at_the_start_the_kl_is_0_and_the_sampler_is_the_learner(trained, place, tmp_path):
-    """Law 3, also where the model's own forward pass is used, and while another thread writes ahead."""
-    ahead = {"kind": "gpt2", "steps": 2, "ahead": 1}
-    for found in (lines(trained), run(place, tmp_path / "gpt2", **KL, **ahead)):
+    """Law 3, also where the model's own forward pass is used."""
+    for found in (lines(trained), run(place, tmp_path / "gpt2", kind="gpt2", steps=2, **KL)):
         assert found[0]["kl/ref_k1"] == found[0]["kl/ref_k3"] == 0
         assert found[1]["kl/ref_k1"] != 0
         assert all(line["mismatch/abs"] < 1e-6 for line in found)
@@ -200,7 +199,7 @@ def test_a_reward_model_with_an_adapter(place, tmp_path):
             {"teacher": "start", "teacher_rate": 0.5, "teacher_question": "{q}{answer}"},
             "so a teacher cannot follow the policy; set teacher_rate=0",
         ),
-        ({"adapter": {"rank": 99}}, "whose rank is at most 8; set adapter.rank to 8 or less"),
+        ({"adapter": {"rank": 99}}, "whose rank is at most 16; set adapter.rank to 8 or less"),
     ],
 )
 def test_what_is_refused(change, sentence, place):
