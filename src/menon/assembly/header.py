@@ -11,6 +11,7 @@ from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading
 from menon.reward.rules import Mix, Weighted
 from menon.rollout.protocols import Grade, sizes_of
+from menon.update.adapter import Adapter
 
 
 def header(
@@ -22,7 +23,7 @@ def header(
     groups = f"{source.prompts_per_step} prompts x {source.samples_per_prompt} samples"
     written = sizes_of(source.rollout, around_of(source, 0)).form or groups
     return {
-        "model": f"{policy.model}, {quantity(parameters)} parameters",
+        "model": model_in_words(policy, parameters),
         "task": asked_in(source),
         "reward": reward_in_words(source),
         "step": f"{written}, {updates}, learning rate {policy.optimiser.learning_rate:g}",
@@ -30,6 +31,17 @@ def header(
         "machine": machine,
         **(getattr(grade.reward, "header", {}) if isinstance(grade, Grading) else {}),
     }
+
+
+def model_in_words(policy: Policy, parameters: int) -> str:
+    """
+    >>> model_in_words(Policy(adapter=Adapter(rank=8)), 886_400)
+    'base, 0.89 M parameters, of which none learns: an adapter of rank 8 does'
+    """
+    beside = "" if policy.adapter is None else (
+        f", of which none learns: an adapter of rank {policy.adapter.rank} does"
+    )
+    return f"{policy.model}, {quantity(parameters)} parameters{beside}"
 
 
 def asked_in(source: OnlineSource) -> str:

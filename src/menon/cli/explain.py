@@ -17,7 +17,7 @@ from menon.settings import plain_data
 
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
-    from menon.config import Engine, OnlineSource
+    from menon.config import Engine, OnlineSource, RunConfig
     from menon.prompts.given import GivenText
 
 
@@ -72,9 +72,26 @@ def explain(words: Sequence[str]) -> int:
         *parted(chosen, workers),
         "",
         *peak(policy.model, model, {} if model is None else memory(config, model)),
+        *adapted(config, model),
     ]
     print("\n".join(lines))
     return 0
+
+
+def adapted(config: "RunConfig", model: "ModelSize | None") -> Iterator[str]:
+    """The lines about an adapter: how much learns, and the rule for its learning rate."""
+    from menon.assembly.adapter_advice import advice_on_rate
+    from menon.assembly.header import quantity
+
+    adapter = config.models.policy.adapter
+    if adapter is None:
+        return
+    if model is not None:
+        size = model.adapter_size(adapter)
+        share = f"{size / model.parameters:.2%} as many numbers as the model has"
+        yield from wrapped("  adapter      ", f"rank {adapter.rank}: {quantity(size)} learn, {share}", width_here())
+    for sentence in advice_on_rate(config):
+        yield from wrapped("               ", sentence, width_here())
 
 
 def length_lines(source: "OnlineSource", wanted: int | None, model: "ModelSize | None") -> Iterator[str]:
