@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from menon.config import RunConfig
+from menon.config import Policy
 from menon.errors import UserError
 
 TIMES = 10
@@ -11,16 +11,15 @@ Machines Lab, "LoRA Without Regret" (2025), for supervised and reinforcement lea
 rule of tinker-cookbook (hyperparam_utils) has the same factor."""
 
 
-def advice_on_rate(config: RunConfig) -> Iterator[str]:
-    """A sentence for a run whose adapter learns at the rate that its recipe has for all weights. The rate
-    stays as it is."""
+def advice_on_rate(policy: Policy, name: str, scale: str) -> Iterator[str]:
+    """A sentence for a run whose adapter learns at the rate that its recipe, by its name, has for all
+    weights. The rate stays as it is."""
     from menon.recipes import recipe
 
-    policy = config.models.policy
     if policy.adapter is None:
         return
     try:
-        usual = recipe(config.recipe, policy.model, config.scale).models.policy.optimiser.learning_rate
+        usual = recipe(name, policy.model, scale).models.policy.optimiser.learning_rate
     except UserError:  # a file of settings without a recipe of ours
         return
     rate = policy.optimiser.learning_rate

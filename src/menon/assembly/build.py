@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 from transformers import PreTrainedTokenizerBase
 
-from menon.assembly.adapter_advice import advice_on_rate
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.answers import give_answers
@@ -90,8 +89,6 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         placed = undo.enter_context(place(config, notify))
         check_sampler(setup_of(config), placed.sampler.gives)
         for notice in notices(config.source, config.models, config.control.steps, rows, placed):
-            notify(notice)
-        for notice in advice_on_rate(config):
             notify(notice)
         with naming_the_base(config.source.data, config.models.policy.model):
             prompts, heldout = (

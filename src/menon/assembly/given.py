@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from menon.assembly.adapter_advice import advice_on_rate
 from menon.assembly.answer_length import length_for
 from menon.assembly.build import close_grade, evaluation_of, grade_of, plan_of, probe_of, reward_of
 from menon.assembly.chat_template import chat_with, check_used
@@ -69,8 +68,6 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             placed = place_without_sampler(
                 config.models, objective, config.engine, temperature, config.control, notify
             )
-        for notice in advice_on_rate(config):
-            notify(notice)
         left_out: Counter[str] = Counter()
         found = rows_of(rows, notify, left_out)
         encoder = encoder_of(config.source, placed, rows, by_column(config.models))

@@ -1,7 +1,7 @@
 """`menon explain RECIPE key=value ...`: what a run would do, before anything runs."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from menon.settings import plain_data
 
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
-    from menon.config import Engine, OnlineSource, RunConfig
+    from menon.config import Engine, OnlineSource, Policy
     from menon.prompts.given import GivenText
 
 
@@ -45,6 +45,7 @@ def explain(words: Sequence[str]) -> int:
     if full[-1:] == ["full=true"]:
         print(as_yaml(plain_data(config), asked.settings), end="")
         return 0
+    from menon.assembly.adapter_advice import advice_on_rate
     from menon.assembly.derived import assumed_length, memory, num_workers, size_of_model, sizes
     from menon.config import setup_of
 
@@ -72,25 +73,24 @@ def explain(words: Sequence[str]) -> int:
         *parted(chosen, workers),
         "",
         *peak(policy.model, model, {} if model is None else memory(config, model)),
-        *adapted(config, model),
+        *adapted(policy, model, advice_on_rate(policy, config.recipe, config.scale)),
     ]
     print("\n".join(lines))
     return 0
 
 
-def adapted(config: "RunConfig", model: "ModelSize | None") -> Iterator[str]:
-    """The lines about an adapter: how much learns, and the rule for its learning rate."""
-    from menon.assembly.adapter_advice import advice_on_rate
+def adapted(policy: "Policy", model: "ModelSize | None", advice: Iterable[str]) -> Iterator[str]:
+    """The lines about an adapter: how much learns, and what is advised."""
     from menon.assembly.header import quantity
 
-    adapter = config.models.policy.adapter
+    adapter = policy.adapter
     if adapter is None:
         return
-    if model is not None:
-        size = model.adapter_size(adapter)
-        share = f"{size / model.parameters:.2%} as many numbers as the model has"
-        yield from wrapped("  adapter      ", f"rank {adapter.rank}: {quantity(size)} learn, {share}", width_here())
-    for sentence in advice_on_rate(config):
+    size = 0 if model is None else model.adapter_size(adapter)
+    share = "" if model is None else f", {size / model.parameters:.2%} of the model's number"
+    told = f"rank {adapter.rank}" + (f": {quantity(size)} numbers learn{share}" if size else "")
+    yield from wrapped("  adapter      ", told, width_here())
+    for sentence in advice:
         yield from wrapped("               ", sentence, width_here())
 
 
