@@ -1,9 +1,9 @@
 """LoRA against full fine-tuning on the built-in base, its gradient against peft's, and its memory.
 
-    python benchmarks/lora.py learn FOLDER [seconds=250] [seed=0 ...]  # runs what is missing, as long as there is time
-    python benchmarks/lora.py table FOLDER                             # the table of those runs
-    python benchmarks/lora.py gradient MODEL [rank=1 ...]              # relative difference to peft's own gradient
-    python benchmarks/lora.py memory MODEL [key=value ...]             # peak memory and share of one training run
+python benchmarks/lora.py learn FOLDER [seconds=250]    # what is missing, as long as there is time
+python benchmarks/lora.py table FOLDER                  # the table of those runs
+python benchmarks/lora.py gradient MODEL [rank=1,8,64]  # relative difference to peft's own gradient
+python benchmarks/lora.py memory MODEL [key=value ...]  # peak memory of one training run
 """
 
 import json
@@ -64,7 +64,9 @@ def learn(folder: Path, seconds: float) -> None:
 def table(folder: Path) -> None:
     """Accuracy on the held-out questions before and after, by rank and learning rate: mean of the seeds, and
     each seed's."""
-    print("| what learns | learning rate | seeds | accuracy before | after | each | mean of the last 5 steps |")
+    print(
+        "| what learns | learning rate | seeds | accuracy before | after | each | mean of the last 5 steps |"
+    )
     print("| -- | -- | -- | -- | -- | -- | -- |")
     for rank in RANKS:
         for rate in ADAPTED if rank else FULL:
@@ -73,9 +75,7 @@ def table(folder: Path) -> None:
             if not found:
                 continue
             reports = [json.loads((run / "report.json").read_text()) for run in found]
-            before, after = (
-                [report[when]["acc/mean"] for report in reports] for when in ("before", "after")
-            )
+            before, after = ([report[when]["acc/mean"] for report in reports] for when in ("before", "after"))
             last = [
                 statistics.mean(
                     json.loads(line)["acc/mean"]
@@ -138,7 +138,9 @@ def gradient(model: str, ranks: list[int]) -> None:
         assert found.keys() == wanted.keys()
         size = torch.stack([each.norm() for each in wanted.values()]).norm()
         apart = torch.stack([(found[name] - each).norm() for name, each in wanted.items()]).norm()
-        print(f"{model} rank={rank} tensors={len(found)} norm={size:.3g} apart={apart / size:.2e}", flush=True)
+        print(
+            f"{model} rank={rank} tensors={len(found)} norm={size:.3g} apart={apart / size:.2e}", flush=True
+        )
 
 
 def log_probs(logits: Any, token: Any) -> Any:

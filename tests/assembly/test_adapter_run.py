@@ -179,12 +179,20 @@ def test_a_reward_model_with_an_adapter(place, tmp_path):
     """Its checkpoints are whole classifiers, and it goes on bit for bit."""
     pairs = [{"prompt": f"{i}?", "chosen": "yes", "rejected": "no"} for i in range(8)]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
-    own = {"model": str(place / "qwen3"), "data": str(tmp_path / "pairs.jsonl"), "threads": 1, "device": "cpu"}
+    own = {
+        "model": str(place / "qwen3"),
+        "data": str(tmp_path / "pairs.jsonl"),
+        "threads": 1,
+        "device": "cpu",
+    }
     own |= {"adapter": {"rank": 2}, "heldout": 2, "rows_per_step": 4, "learning_rate": 0.02}
     menon.train("reward_model", steps=3, out=str(tmp_path / "whole"), **own)
     menon.train("reward_model", steps=2, out=str(tmp_path / "cut"), **own)
     resume(tmp_path / "cut", {"steps": 3}, terminal)
-    scores = [load_preference_model(str(tmp_path / x / "checkpoints/latest"))(["0?yes", "1?no"]) for x in ("whole", "cut")]
+    scores = [
+        load_preference_model(str(tmp_path / x / "checkpoints/latest"))(["0?yes", "1?no"])
+        for x in ("whole", "cut")
+    ]
     assert scores[0] == scores[1]
     assert scores[0][0] != scores[0][1]
 

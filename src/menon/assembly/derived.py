@@ -201,9 +201,7 @@ def held_by(models: Models, dtype: str, shape: ModelSize, learning: int) -> Held
     learned = shape.adapter_size(adapter)
     frozen = number * shape.parameters - narrow * 2 * sum(a * b for _, a, b in shape.linears)
     merged = number * sum(a * b for a, b in shape.around(adapter))
-    return Held(
-        learned, frozen + learning * number * learned, 0, 2 * shape.parameters if narrow else merged
-    )
+    return Held(learned, frozen + learning * number * learned, 0, 2 * shape.parameters if narrow else merged)
 
 
 def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:

@@ -11,7 +11,6 @@ from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading
 from menon.reward.rules import Mix, Weighted
 from menon.rollout.protocols import Grade, sizes_of
-from menon.update.adapter import Adapter
 
 
 def header(
@@ -38,8 +37,10 @@ def model_in_words(policy: Policy, parameters: int) -> str:
     >>> model_in_words(Policy(adapter=Adapter(rank=8)), 886_400)
     'base, 0.89 M parameters, of which none learns: an adapter of rank 8 does'
     """
-    beside = "" if policy.adapter is None else (
-        f", of which none learns: an adapter of rank {policy.adapter.rank} does"
+    beside = (
+        ""
+        if policy.adapter is None
+        else (f", of which none learns: an adapter of rank {policy.adapter.rank} does")
     )
     return f"{policy.model}, {quantity(parameters)} parameters{beside}"
 

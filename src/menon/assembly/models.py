@@ -80,7 +80,9 @@ def check_adapter(models: Models) -> None:
     if isinstance(models.reference_update, MovingAverage):
         raise UserError(f"{average}; set reference_update=hard_reset, or adapter=null")
     if models.teacher_rate:
-        raise UserError(f"{average}, so a teacher cannot follow the policy; set teacher_rate=0 or adapter=null")
+        raise UserError(
+            f"{average}, so a teacher cannot follow the policy; set teacher_rate=0 or adapter=null"
+        )
 
 
 def give_adapter(model: PreTrainedModel, setting: Adapter, seed: int, name: str) -> None:

@@ -9,6 +9,7 @@ from menon import threads
 from menon.assembly.run import configured, use
 from menon.cli.command import asked_by
 from menon.cli.configuration import as_yaml, described, wrapped
+from menon.cli.explain_gpus import WORDS, asked_for, on_gpus, shape_named
 from menon.cli.help import width_here
 from menon.cli.stages import explained
 from menon.errors import UserError
@@ -17,15 +18,19 @@ from menon.settings import plain_data
 
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
-    from menon.config import Engine, OnlineSource, Policy
+    from menon.assembly.sizes import Layout, Work
+    from menon.config import Engine, Models, OnlineSource, Policy
     from menon.prompts.given import GivenText
 
 
 def explain(words: Sequence[str]) -> int:
     """Says what a run would do, before anything runs: the objective and every part with its formula and
     settings, sizes of a step and of an update, how far off-policy it learns, threads, memory. Takes what
-    `menon train` takes. With full=true it writes the whole configuration as YAML instead, which `menon train`
-    reads: menon explain grpo full=true > run.yaml."""
+    `menon train` takes. With gpus=8, and gpu=a100, h100 or h200, also what each GPU holds and how long a step
+    takes, by formula; a model may then be one that is published but not on this disk. With full=true it
+    writes the whole configuration as YAML instead, which `menon train` reads: menon explain grpo full=true >
+    run.yaml."""
+    gpus, words = asked_for(words), [word for word in words if word.partition("=")[0] not in WORDS]
     full = [word for word in words if word.startswith("full=")]
     if any(word not in ("full=true", "full=false") for word in full):
         raise UserError(f"'{full[-1]}' is neither full=true nor full=false")
@@ -57,10 +62,8 @@ def explain(words: Sequence[str]) -> int:
     rate = policy.optimiser.learning_rate
     if config.rows is not None:
         step = given(config.rows, config.source, found, rate)
-    elif found.step.form:
-        step = whole(config.source, found, rate)
     else:
-        step = answers(config.source, found, rate, config.engine, workers)
+        step = asked_step(config.source, found, rate, config.engine, workers)
     updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
     lines = [
         f"menon explain  {config.recipe}, scale {config.scale}",
@@ -75,8 +78,38 @@ def explain(words: Sequence[str]) -> int:
         *peak(policy.model, model, {} if model is None else memory(config, model)),
         *adapted(policy, model, advice_on_rate(policy, config.recipe, config.scale)),
     ]
+    if gpus is not None:
+        layout, work = of_run(config.source, config.models, config.engine, gpus[0], found)
+        lines += on_gpus(shape_named(policy.model), layout, work, gpus[1], width_here())
     print("\n".join(lines))
     return 0
+
+
+def of_run(
+    source: "OnlineSource", models: "Models", engine: "Engine", gpus: int, found: "Sizes"
+) -> "tuple[Layout, Work]":
+    """The run as the formulas see it. Answers are taken to be half as long as they may be."""
+    from menon.assembly.derived import PROMPT
+    from menon.assembly.sizes import Layout, Work
+
+    longest = source.max_new_tokens or 1
+    work = Work(
+        max(1, round(found.step.answers)),
+        PROMPT,
+        max(1, longest // 2),
+        longest,
+        scored=1 + (models.reference != "none"),
+        samples=source.samples_per_prompt,
+    )
+    adapter = models.policy.adapter
+    layout = Layout(
+        gpus,
+        0 if adapter is None else adapter.rank,
+        models.reference != "none",
+        tokens_per_forward=engine.tokens_per_forward,
+        slots=engine.slots,
+    )
+    return layout, work
 
 
 def adapted(policy: "Policy", model: "ModelSize | None", advice: Iterable[str]) -> Iterator[str]:
@@ -111,6 +144,15 @@ def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
     yield f"  threads      {chosen.count} ({chosen.reason})"
     if workers > 1:
         yield f"               {workers} processes write answers, {workers} passes run in parallel"
+
+
+def asked_step(
+    source: "OnlineSource", found: "Sizes", rate: float, engine: "Engine", workers: int
+) -> Iterator[str]:
+    """The sizes of a step that answers questions."""
+    if found.step.form:
+        return whole(source, found, rate)
+    return answers(source, found, rate, engine, workers)
 
 
 def answers(

@@ -84,7 +84,9 @@ def read_into(model: Any, folder: Path, name: str) -> None:
     except Exception as error:
         raise UserError(f"{other} ({first_line(error)}); {remedy}") from error
     own = {key: weight for key, weight in lora.own_parameters(model).items() if ".lora_" in key}
-    odd = sorted(own.keys() ^ given.keys()) or sorted(key for key in own if own[key].shape != given[key].shape)
+    odd = sorted(own.keys() ^ given.keys()) or sorted(
+        key for key in own if own[key].shape != given[key].shape
+    )
     if odd:
         raise UserError(f"{other} ('{odd[0]}' does not fit); {remedy}")
     with torch.no_grad():
@@ -119,7 +121,9 @@ def tensors_in(folder: Path, name: str) -> tuple[dict[str, Tensor], str | None]:
             found = {key: held.get_tensor(key) for key in held.keys()}  # noqa: SIM118
             trained_on = (held.metadata() or {}).get(BASE_WEIGHTS)
     except Exception as error:
-        raise UserError(f"the {WEIGHTS} of {name} cannot be read ({first_line(error)}); get it again") from error
+        raise UserError(
+            f"the {WEIGHTS} of {name} cannot be read ({first_line(error)}); get it again"
+        ) from error
     if exact.is_file():
         with safe_open(exact, framework="pt") as kept:
             for key in found.keys() & set(kept.keys()):

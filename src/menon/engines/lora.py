@@ -195,7 +195,9 @@ def merged_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def sharing_copy(model: Any) -> Any:
     """A copy whose frozen weights are those of the model, and whose others are its own."""
-    return copy.deepcopy(model, {id(weight): weight for weight in model.parameters() if not weight.requires_grad})
+    return copy.deepcopy(
+        model, {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
+    )
 
 
 def base_of(model: Any) -> Any:
