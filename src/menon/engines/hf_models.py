@@ -78,7 +78,11 @@ def base_folder(folder: Path, name: str) -> Path:
     """The folder of a model: the given one, or that of the model that an adapter is for."""
     if not is_adapter(folder):
         return folder
-    base = folder_of(base_named_in(folder, name), adapters=True)
+    given = base_named_in(folder, name)
+    try:
+        base = folder_of(given, adapters=True)
+    except UserError as error:
+        raise UserError(f"{name} is an adapter of {given}, which cannot be read: {error}") from None
     if is_adapter(base):
         raise UserError(f"{name} is an adapter of {base}, which is an adapter itself; merge that one first")
     return base

@@ -90,6 +90,21 @@ class InProcessHost:
         policy = self._model("policy")
         return policy.tensors() if isinstance(policy, Gives) else model_tensors(policy.weights())
 
+    def adapter_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(name in peft's files, live tensor) of the policy's adapter, one at a time; none where it has no
+        adapter."""
+        found = getattr(self._model("policy"), "adapter_tensors", None)
+        return iter(()) if found is None else found()
+
+    def write_adapter(self, folder: Path) -> None:
+        """The policy's adapter in peft's own format, and its tokenizer. UserError: the policy has none, or is
+        a reward model, whose checkpoints are whole."""
+        if self.checkpoint is None or self.checkpoint is self.exports.get("policy"):
+            raise UserError(
+                "the policy of this run has no adapter that can be written alone; set adapter.rank"
+            )
+        self.checkpoint(folder)
+
     # Files
 
     def export(self, role: str, folder: Path) -> None:
