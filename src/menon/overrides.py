@@ -173,6 +173,10 @@ class Overrides(TypedDict, total=False):
     head: Literal["none", "reward"]
     """reward: a scalar head, which gives every text a score. Checkpoints are then sequence
     classifiers, for `reward.model` of other runs."""
+    adapter: Table | None
+    """LoRA: small matrices learn beside frozen weights; null: all weights learn. If `model` is the
+    folder of an adapter, it goes on with that one; with null its weights are added to those of its
+    model."""
     updates_per_step: int
     """Optimiser steps on the answers of a step; each takes its share of them."""
     old: Literal["trainer", "behaviour"]

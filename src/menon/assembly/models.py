@@ -13,7 +13,8 @@ from menon.assembly.origin import origin_of_model
 from menon.assembly.projections import projections_to, show_attention
 from menon.assembly.teachers import check_named, models_named, teacher_of
 from menon.base import BASES
-from menon.config import Critic, Engine, Models, Objective, Policy
+from menon.config import Critic, Models, Objective, Policy
+from menon.engine_settings import Engine
 from menon.engines import lora
 from menon.engines.adapter_files import check_continued, fingerprint_of_base, write
 from menon.engines.added_tokens import add_padding, add_tokens

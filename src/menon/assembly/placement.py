@@ -10,7 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from menon.assembly.models import host_of, saved_dtypes, start_of, with_teacher
 from menon.assembly.samplers import sampler_of
-from menon.config import Control, Engine, Models, Objective, RunConfig
+from menon.config import Control, Models, Objective, RunConfig
+from menon.engine_settings import Engine
 from menon.engines import lora
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import rows_of

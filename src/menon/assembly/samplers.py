@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from menon.config import Control, Engine, OnlineSource
+from menon.config import Control, OnlineSource
+from menon.engine_settings import Engine
 from menon.engines import lora
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.machine import has_bf16, workers

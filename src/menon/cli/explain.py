@@ -19,7 +19,8 @@ from menon.settings import plain_data
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
     from menon.assembly.sizes import Layout, Work
-    from menon.config import Engine, Models, OnlineSource, Policy
+    from menon.config import Models, OnlineSource, Policy
+    from menon.engine_settings import Engine
     from menon.prompts.given import GivenText
 
 
