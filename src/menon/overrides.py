@@ -173,10 +173,6 @@ class Overrides(TypedDict, total=False):
     head: Literal["none", "reward"]
     """reward: a scalar head, which gives every text a score. Checkpoints are then sequence
     classifiers, for `reward.model` of other runs."""
-    adapter: Table | None
-    """LoRA: small matrices learn beside frozen weights; null: all weights learn. If `model` is the
-    folder of an adapter, it goes on with that one; with null its weights are added to those of its
-    model."""
     updates_per_step: int
     """Optimiser steps on the answers of a step; each takes its share of them."""
     old: Literal["trainer", "behaviour"]
@@ -252,6 +248,8 @@ class Overrides(TypedDict, total=False):
     """Columns of `data`: question and answer."""
     natural: Table | None
     """TRPO's step for the policy: max_kl, damping, ...; null: the optimiser's."""
+    adapter: Table | None
+    """LoRA: rank, alpha, targets; null: all weights learn."""
     critic: Table | None
     """The value model: objective, optimiser, updates_per_step, ...; null: none."""
     optimiser: Table | None

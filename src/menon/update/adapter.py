@@ -22,8 +22,7 @@ class Adapter:
     alpha: float = 32.0
     """B A is multiplied by alpha / rank."""
     targets: tuple[str, ...] = ()
-    """The linear layers that get one, by their whole names or the ends of them, like q_proj. (): all but the
-    output over the vocabulary."""
+    """Linear layers by the ends of their names, like q_proj. (): all but the output over the vocabulary."""
 
     def __post_init__(self) -> None:
         at_least(1, "adapter.rank", self.rank)
