@@ -31,6 +31,7 @@ from menon.prompts.given import GivenText
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import ChainSum
 from menon.prompts.tasks import Task as TaskPart
+from menon.rank_rules import check_ranks
 from menon.record.trackers import Tracker
 from menon.reward.parts import RewardPart
 from menon.rollout import RolloutPart
@@ -320,6 +321,7 @@ class RunConfig:
                 "leave it out"
             )
         check(setup_of(self))
+        check_ranks(self)
         if self.models.policy.head != "none" and self.asks:
             raise UserError(
                 "a model with a reward head scores texts and is asked no questions; start from the recipe "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from menon.errors import at_least
+from menon.errors import UserError, at_least
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,21 @@ class Engine:
     """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
+    ranks: int = 1
+    """Processes that share each model: each holds a part of all weights, gradients and moments, and computes
+    its part of each update. On GPUs each has its own. 1: the models are in the run's own process."""
+    checkpointing: bool = False
+    """Compute each layer again in the backward pass instead of keeping what is inside it: less memory, about
+    a third more time."""
+    offload: bool = False
+    """With ranks on GPUs: keep weights, gradients and moments in the memory of the host."""
 
     def __post_init__(self) -> None:
+        at_least(1, "ranks", self.ranks)
+        if self.offload and self.ranks == 1:
+            raise UserError(
+                "offload is about models in parts on GPUs; set ranks to at least 2, or leave it out"
+            )
         at_least(1, "tokens_per_forward", self.tokens_per_forward)
         at_least(1, "slots", self.slots)
         if self.threads is not None:

@@ -65,8 +65,16 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
                 asked = asked_of(config.source, writing, around, undo, notify)
         else:
             temperature, objective = config.source.temperature, config.objective
-            placed = place_without_sampler(
-                config.models, objective, config.engine, temperature, config.control, notify
+            placed = undo.enter_context(
+                place_without_sampler(
+                    config.models,
+                    objective,
+                    config.engine,
+                    temperature,
+                    config.control,
+                    tuple(config.own_code),
+                    notify,
+                )
             )
         left_out: Counter[str] = Counter()
         found = rows_of(rows, notify, left_out)

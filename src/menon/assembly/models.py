@@ -3,6 +3,7 @@
 import copy
 import difflib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def start_of(
     return model, tokenizer, origin
 
 
+@dataclass(frozen=True)
+class Kinds:
+    """How the models of a run are held: each whole in this process, or in parts on ranks."""
+
+    scorer: Callable[..., TorchScorer] = TorchScorer
+    learner: Callable[..., TorchLearner] = TorchLearner
+
+
+HERE = Kinds()
+
+
 def check_adapter(models: Models) -> None:
     """UserError for models that an adapter cannot serve."""
     lora.peft_library()
@@ -108,17 +120,32 @@ def host_of(
     tokenizer: PreTrainedTokenizerBase,
     saved_as: FileDtypes,
 ) -> InProcessHost:
-    """The models of a run around its policy."""
+    """The models of a run around its policy, whole and in this process."""
+    placed, heads = roles_of(models, objective, engine, temperature, seed, model, tokenizer)
+    return InProcessHost(placed, *writers_of(model, heads.get("reward"), tokenizer, saved_as))
+
+
+def roles_of(
+    models: Models,
+    objective: Objective,
+    engine: Engine,
+    temperature: float,
+    seed: int,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    kinds: Kinds = HERE,
+) -> tuple[dict[str, Scorer], Mapping[str, torch.nn.Linear]]:
+    """The models of a run by role, and the heads of the policy by name."""
     device, heads = device_of(engine.device), reward_heads(models.policy, model, seed)
     dtype, settings = WEIGHTS_DTYPE[engine.dtype], scorer_settings(engine, temperature, device)
     teachers = models_named(models, model_name, tokenizer, dtype, device)
     heads |= projections_to(objective, model, teachers, seed)
     show_attention(objective, model, *teachers.values())
-    placed = models_of(models, engine, temperature, seed, model, heads, device)
-    teacher = teacher_of(models, placed["policy"], teachers, settings)
+    placed = models_of(models, engine, temperature, seed, model, heads, device, kinds)
+    teacher = teacher_of(models, placed["policy"], teachers, settings, kinds.scorer)
     if teacher is not None:
         placed["teacher"] = teacher
-    return InProcessHost(placed, *writers_of(model, heads.get("reward"), tokenizer, saved_as))
+    return placed, heads
 
 
 def writers_of(
@@ -156,7 +183,7 @@ def reward_heads(policy: Policy, model: PreTrainedModel, seed: int) -> dict[str,
     return {"reward": value_head(weight.shape[1], "zero", seed).to(weight)}
 
 
-def with_teacher(origin: Mapping[str, Any], host: InProcessHost) -> Mapping[str, Any]:
+def with_teacher(origin: Mapping[str, Any], host: ModelHost) -> Mapping[str, Any]:
     """The fingerprints of what a run began with, those of its teacher too."""
     return {**origin, "teacher": host.fingerprint("teacher")} if "teacher" in host.roles else origin
 
@@ -167,6 +194,7 @@ def scorer_settings(engine: Engine, temperature: float, device: torch.device) ->
         "tokens_per_forward": engine.tokens_per_forward,
         "device": device,
         "autocast": torch.bfloat16 if engine.dtype == "bfloat16" else None,
+        "checkpointing": engine.checkpointing,
     }
 
 
@@ -195,6 +223,7 @@ def models_of(
     model: PreTrainedModel,
     heads: Mapping[str, torch.nn.Linear],
     device: torch.device,
+    kinds: Kinds = HERE,
 ) -> dict[str, Scorer]:
     """The models by role: the policy with its heads, and the reference and the critic if the configuration
     has them."""
@@ -202,18 +231,18 @@ def models_of(
     settings = scorer_settings(engine, temperature, device)
     found: dict[str, Scorer] = {}
     if models.reference == "frozen":
-        found["reference"] = TorchScorer(reference_of(models, model), **settings)
+        found["reference"] = kinds.scorer(reference_of(models, model), **settings)
     if critic is not None and critic.shared_trunk:
         head = critic_head(critic, model, seed)
-        both = TorchLearner(model, policy.optimiser, heads={"value": head, **heads}, **settings)
+        both = kinds.learner(model, policy.optimiser, heads={"value": head, **heads}, **settings)
         found |= {"policy": both, "critic": both}
     else:
         if critic is not None:  # with an adapter the trunk's frozen weights are the policy's
             value_model = ValueModel(lora.sharing_copy(model.base_model), critic_head(critic, model, seed))
-            found["critic"] = TorchLearner(value_model, critic.optimiser, **settings)
-        learner: Learner = TorchLearner(model, policy.optimiser, heads=heads, **settings)
+            found["critic"] = kinds.learner(value_model, critic.optimiser, **settings)
+        learner: Learner = kinds.learner(model, policy.optimiser, heads=heads, **settings)
         found["policy"] = learner if policy.natural is None else NaturalLearner(learner, policy.natural)
-    if policy.adapter is not None and engine.dtype == "bfloat16":
+    if policy.adapter is not None and engine.dtype == "bfloat16" and kinds is HERE:
         lora.hold_in_bfloat16(model)
     return found
 

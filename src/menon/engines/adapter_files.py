@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,14 +153,24 @@ def check_continued(model: Any, setting: Adapter, name: str) -> None:
         )
 
 
-def write(model: Any, base_weights: str, folder: Path, dtypes: FileDtypes | None = None) -> None:
+def write(
+    model: Any,
+    base_weights: str,
+    folder: Path,
+    dtypes: FileDtypes | None = None,
+    whole: Callable[[Tensor], Tensor] = lora.as_it_is,
+    writes: bool = True,
+) -> None:
     """The adapter alone, for `PeftModel.from_pretrained(model, folder)`. `base_weights` is the fingerprint of
-    the model that it is for. `dtypes`: those of the file; None: that of the adapter."""
-    folder.mkdir(parents=True, exist_ok=True)
+    the model that it is for. `dtypes`: those of the file; None: that of the adapter. `whole` brings together
+    what is in parts on ranks, of which one `writes`."""
     found = {
-        name: tensor.cpu().to(tensor.dtype if dtypes is None else dtypes.of(name)).contiguous()
+        name: whole(tensor).cpu().to(tensor.dtype if dtypes is None else dtypes.of(name)).contiguous()
         for name, tensor in lora.adapter_tensors(model)
     }
+    if not writes:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     save_file(found, folder / WEIGHTS, {"format": "pt", BASE_WEIGHTS: base_weights})
     about = {**model.peft_config[lora.NAME].to_dict(), "inference_mode": True}
     about = {key: sorted(value) if isinstance(value, set) else value for key, value in about.items()}

@@ -8,6 +8,7 @@ the same numbers as the model's own with much less Python overhead.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -80,7 +81,12 @@ class Decoder:
     eps: float
     longest: int | None
     """Tokens up to which attention is plain: the context, or the sliding window where that is shorter."""
+    through: "Through | None" = None
+    """How a layer is run whose weights are not all here until then; None: they are."""
 
+
+Through = Callable[[int, Callable[[Layer, Tensor], Tensor], Tensor], Tensor]
+"""(number of the layer, `run(layer, x)`, x) -> the states after that layer."""
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(number of the layer, q [S, L, heads, D], k and v [S, L, key_heads, D]) -> [S, L, heads, D]; q and k are
@@ -128,16 +134,24 @@ def layer_states(
     cos, sin = (table[..., None, :] for table in rotary(decoder, position, x.dtype))
     for index, layer in enumerate(decoder.layers):
         yield x
-        h = norm(x, layer.attention_norm, decoder.eps)
-        q = layer.query(h).unflatten(-1, (decoder.heads, decoder.head_dim))
-        k = layer.key(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
-        v = layer.value(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
-        if layer.query_norm is not None and layer.key_norm is not None:
-            q, k = norm(q, layer.query_norm, decoder.eps), norm(k, layer.key_norm, decoder.eps)
-        x = x + layer.output(attend(index, rotate(q, cos, sin), rotate(k, cos, sin), v).flatten(-2))
-        h = norm(x, layer.mlp_norm, decoder.eps)
-        x = x + layer.down(F.silu(layer.gate(h)) * layer.up(h))
+        run = partial(one_layer, decoder, index=index, cos=cos, sin=sin, attend=attend)
+        x = run(layer, x) if decoder.through is None else decoder.through(index, run, x)
     yield norm(x, decoder.norm, decoder.eps)
+
+
+def one_layer(
+    decoder: Decoder, layer: Layer, x: Tensor, *, index: int, cos: Tensor, sin: Tensor, attend: Attend
+) -> Tensor:
+    """States before a layer -> those after it; of the decoder it reads the sizes alone."""
+    h = norm(x, layer.attention_norm, decoder.eps)
+    q = layer.query(h).unflatten(-1, (decoder.heads, decoder.head_dim))
+    k = layer.key(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
+    v = layer.value(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
+    if layer.query_norm is not None and layer.key_norm is not None:
+        q, k = norm(q, layer.query_norm, decoder.eps), norm(k, layer.key_norm, decoder.eps)
+    x = x + layer.output(attend(index, rotate(q, cos, sin), rotate(k, cos, sin), v).flatten(-2))
+    h = norm(x, layer.mlp_norm, decoder.eps)
+    return x + layer.down(F.silu(layer.gate(h)) * layer.up(h))
 
 
 def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -217,7 +231,7 @@ def _collect(model: Any) -> Decoder | None:
         )
         if not (plain and (model is trunk or type(head) is nn.Linear)):
             return None
-        layers = tuple(map(_layer, trunk.layers))
+        layers = tuple(map(layer_of, trunk.layers))
         first = trunk.layers[0].self_attn
         return Decoder(
             embedding=trunk.embed_tokens.weight,
@@ -249,7 +263,8 @@ def _affine(part: Any) -> Affine:
     return Affine(base.weight, base.bias, LowRank(down.weight, up.weight, part.scaling[name]))
 
 
-def _layer(layer: Any) -> Layer:
+def layer_of(layer: Any) -> Layer:
+    """The tensors of one layer of a model of the family, with its adapter if it has one."""
     attention, mlp = layer.self_attn, layer.mlp
     query, key, value, output, gate, up, down = (
         _affine(part)

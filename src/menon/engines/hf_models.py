@@ -99,6 +99,17 @@ def export(
     model's own."""
     with quiet():
         model.save_pretrained(folder, state_dict=None if dtypes is None else _cast(model, dtypes))
+    export_around(model, tokenizer, folder, dtypes)
+
+
+def export_around(
+    model: transformers.PreTrainedModel,
+    tokenizer: transformers.PreTrainedTokenizerBase,
+    folder: Path,
+    dtypes: FileDtypes | None = None,
+) -> None:
+    """What an exported folder holds besides weights and configuration."""
+    with quiet():
         tokenizer.save_pretrained(folder)
     if dtypes is not None:
         _name_dtype(folder / "config.json", dtypes.usual)

@@ -174,23 +174,30 @@ def adapter_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 # Merging
 
 
+def as_it_is(weight: Tensor) -> Tensor:
+    return weight
+
+
 @torch.no_grad()
-def merged_weight(layer: Any) -> Tensor:
-    """W + (alpha / rank) B A of a layer, in the dtype of B A."""
-    change: Tensor = layer.get_delta_weight(NAME)
-    return layer.base_layer.weight.to(change.dtype) + change
+def merged_weight(layer: Any, whole: Callable[[Tensor], Tensor] = as_it_is) -> Tensor:
+    """W + (alpha / rank) B A of a layer, in the dtype of B A. `whole` brings together what is in parts."""
+    change = whole(layer.lora_B[NAME].weight) @ whole(layer.lora_A[NAME].weight)
+    change = (change.T if layer.fan_in_fan_out else change) * layer.scaling[NAME]
+    return whole(layer.base_layer.weight).to(change.dtype) + change
 
 
-def merged_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def merged_tensors(
+    model: nn.Module, whole: Callable[[Tensor], Tensor] = as_it_is
+) -> Iterator[tuple[str, Tensor]]:
     """(name, tensor) of every weight of the model that the adapter makes, by the names that the model has
-    without it, one at a time."""
+    without it, one at a time, `whole` where they are in parts."""
     wrapped = layers(model)
     for name, weight in model.named_parameters():
         layer, inner, part = name.partition(INNER)
         if inner and part == "weight":
-            yield f"{layer}.weight", merged_weight(wrapped[layer])
+            yield f"{layer}.weight", merged_weight(wrapped[layer], whole)
         elif ".lora_" not in name:
-            yield name.replace(INNER, "."), weight.detach()
+            yield name.replace(INNER, "."), whole(weight.detach())
 
 
 def sharing_copy(model: Any) -> Any:
