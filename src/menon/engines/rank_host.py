@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from menon.engines import lora
 from menon.engines.fsdp2 import Sharded, ShardedLearner, own_part, put, whole, wholes
 from menon.engines.in_process import of_role
 from menon.engines.protocols import Models
@@ -85,12 +84,12 @@ class RankHost:
         """The policy's weights; those that an adapter makes, if it has one."""
         policy = self._sharded("policy")
         if policy.adapted:
-            return lora.merged_tensors(policy.model, whole)
+            return policy.merged(whole)
         return wholes(dict(model_tensors(policy.weights())))
 
     def fingerprint(self, role: str) -> str:
         model = self._sharded(role)
-        given = lora.merged_tensors(model.model, whole) if model.adapted else wholes(model.weights())
+        given = model.merged(whole) if model.adapted else wholes(model.weights())
         return fingerprint_of({name: content(weight) for name, weight in given})
 
     def follow(self, role: str, leader: str, rate: float) -> None:

@@ -183,7 +183,12 @@ class TorchScorer:
         is merged."""
         if not self.adapted:
             return model_tensors(self.weights())
-        return chain(lora.merged_tensors(self.model), model_tensors(self._head_weights()))
+        return self.merged(lora.as_it_is)
+
+    def merged(self, whole: Callable[[Tensor], Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """The weights that the adapter makes, `whole` where they are in parts."""
+        heads = ((name, whole(weight)) for name, weight in model_tensors(self._head_weights()))
+        return chain(lora.merged_tensors(self.model, whole), heads)
 
     def adapter_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name in peft's files, live tensor) of the adapter alone, for a sampler that takes adapters; none
