@@ -263,6 +263,8 @@ class Overrides(TypedDict, total=False):
     """Columns of `data`: question and answer."""
     natural: Table | None
     """TRPO's step for the policy: max_kl, damping, ...; null: the optimiser's."""
+    adapter: Table | None
+    """LoRA: rank, alpha, targets; null: all weights learn."""
     critic: Table | None
     """The value model: objective, optimiser, updates_per_step, ...; null: none."""
     optimiser: Table | None

@@ -24,6 +24,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon eval RUN                               a run's newest checkpoint, evaluated as in the run
   menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of any model
   menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
+  menon export RUN out=FOLDER                  its model as one ordinary folder; an adapter is merged
   menon compare A.json B.json                  two evaluations, question by question
   menon compare RUN                            did it learn: before the first step and after the last
   menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty
@@ -76,6 +77,7 @@ COMMANDS = {
     "check": "check:check",
     "study": "study:study",
     "rescore": "rescore:rescore",
+    "export": "export:export",
     "show": "show:show",
     "cluster": "cluster:cluster",
     "doctor": "doctor:doctor",
