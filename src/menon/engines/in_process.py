@@ -87,7 +87,8 @@ class InProcessHost:
     def fingerprint(self, role: str) -> str:
         """Of a model with an adapter, that of the weights that it makes, as a sampler holds them."""
         model = self.roster.model(role)
-        given = model.tensors() if getattr(model, "adapted", False) else model.weights().items()
+        merged = isinstance(model, Gives) and getattr(model, "adapted", False)
+        given = model.tensors() if isinstance(model, Gives) and merged else model.weights().items()
         return fingerprint_of({name: content(weight) for name, weight in given})
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
