@@ -31,6 +31,7 @@ from menon.prompts.given import GivenText
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import ChainSum
 from menon.prompts.tasks import Task as TaskPart
+from menon.rank_rules import check_ranks
 from menon.record.trackers import Tracker
 from menon.reward.parts import RewardPart
 from menon.rollout import RolloutPart
@@ -42,6 +43,7 @@ from menon.settings import FreeSettings, choice, choice_or_else, merged, nested,
 from menon.shaping import ShapingPart
 from menon.short_names import spelt_out
 from menon.types import Sampling
+from menon.update.adapter import Adapter
 from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.reference import ReferencePart
 from menon.update.teacher_settings import TeacherSettings
@@ -185,6 +187,9 @@ class Policy:
     head: Literal["none", "reward"] = "none"
     """reward: a scalar head, which gives every text a score. Checkpoints are then sequence classifiers, for
     `reward.model` of other runs."""
+    adapter: Adapter | None = None
+    """LoRA: small matrices learn beside frozen weights; null: all weights learn. If `model` is the folder of
+    an adapter, it goes on with that one; with null its weights are added to those of its model."""
     optimiser: Optimiser = field(default_factory=Optimiser)
     """AdamW: learning rate, moments, schedule, clipping."""
     natural: NaturalGradient | None = None
@@ -199,6 +204,11 @@ class Policy:
         at_least(1, "updates_per_step", self.updates_per_step)
         if "" in self.add_tokens or len(set(self.add_tokens)) < len(self.add_tokens):
             raise UserError("add_tokens names a token twice, or an empty one; name each token once")
+        if self.adapter is not None and self.add_tokens:
+            raise UserError(
+                "an adapter leaves the embeddings as they are, so added tokens would never learn; leave "
+                "add_tokens out, or set adapter=null"
+            )
 
 
 @dataclass(frozen=True)
@@ -313,6 +323,7 @@ class RunConfig:
                 "leave it out"
             )
         check(setup_of(self))
+        check_ranks(self)
         if self.models.policy.head != "none" and self.asks:
             raise UserError(
                 "a model with a reward head scores texts and is asked no questions; start from the recipe "

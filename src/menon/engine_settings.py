@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from menon.errors import at_least
+from menon.errors import UserError, at_least
 from menon.settings import choice
 
 
@@ -46,7 +46,14 @@ class Engine:
     """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
-
+    ranks: int = 1
+    """Processes that share each model: each holds a part of all weights, gradients and moments, and computes
+    its part of each update. On GPUs each has its own. 1: the models are in the run's own process."""
+    checkpointing: bool = False
+    """Compute each layer again in the backward pass instead of keeping what is inside it: less memory, about
+    a third more time."""
+    offload: bool = False
+    """With ranks on GPUs: keep weights, gradients and moments in the memory of the host."""
     samplers: int | None = None
     """Processes that write text, each with its own copy of the weights, on the threads divided by their
     number; null: the run's own process writes, or one where Ray places them."""
@@ -59,6 +66,11 @@ class Engine:
         return (1 if isinstance(self.placement, OnRay) else 0) if self.samplers is None else self.samplers
 
     def __post_init__(self) -> None:
+        at_least(1, "ranks", self.ranks)
+        if self.offload and self.ranks == 1:
+            raise UserError(
+                "offload is about models in parts on GPUs; set ranks to at least 2, or leave it out"
+            )
         if self.samplers is not None:
             at_least(1, "samplers", self.samplers)
         at_least(1, "tokens_per_forward", self.tokens_per_forward)

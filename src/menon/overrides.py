@@ -210,6 +210,15 @@ class Overrides(TypedDict, total=False):
     """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights."""
     device: str
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
+    ranks: int
+    """Processes that share each model: each holds a part of all weights, gradients and moments, and
+    computes its part of each update. On GPUs each has its own. 1: the models are in the run's own
+    process."""
+    checkpointing: bool
+    """Compute each layer again in the backward pass instead of keeping what is inside it: less memory,
+    about a third more time."""
+    offload: bool
+    """With ranks on GPUs: keep weights, gradients and moments in the memory of the host."""
     samplers: int | None
     """Processes that write text, each with its own copy of the weights, on the threads divided by
     their number; null: the run's own process writes, or one where Ray places them."""
@@ -254,6 +263,8 @@ class Overrides(TypedDict, total=False):
     """Columns of `data`: question and answer."""
     natural: Table | None
     """TRPO's step for the policy: max_kl, damping, ...; null: the optimiser's."""
+    adapter: Table | None
+    """LoRA: rank, alpha, targets; null: all weights learn."""
     critic: Table | None
     """The value model: objective, optimiser, updates_per_step, ...; null: none."""
     optimiser: Table | None

@@ -236,7 +236,7 @@ def test_a_process_that_holds_other_weights_stops_the_run(policy):
 
 
 def test_a_process_that_is_stopped_is_replaced_in_the_stated_time(policy, one, monkeypatch, capfd):
-    monkeypatch.setattr(supervisor, "SILENT", 3.0)
+    monkeypatch.setattr(supervisor, "SILENT", 2.0)
     with one.open() as stream:
         stream.ask(requests())
         got = [next(iter(stream))]
@@ -244,7 +244,7 @@ def test_a_process_that_is_stopped_is_replaced_in_the_stated_time(policy, one, m
         began = time.monotonic()
         got += list(stream)
     assert sorted(name(c.request) for c in got) == sorted(map(name, requests()))
-    assert 2 < time.monotonic() - began < 60
+    assert 1 < time.monotonic() - began < 30
     assert "has ended (it sent nothing for" in capfd.readouterr().err
 
 

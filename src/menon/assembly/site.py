@@ -2,13 +2,14 @@
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from menon.config import Engine
-from menon.engine_settings import OnRay
+from menon.engine_settings import Engine, OnRay
 from menon.engines.ray_cluster import RayCluster
 from menon.errors import UserError
 from menon.processes.forkserver import Forkserver
@@ -22,10 +23,10 @@ NUMBERS = itertools.count()
 class Site:
     """The processes of one run: first its samplers, then its ranks. UserError: Ray cannot start them."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.samplers = engine.num_samplers
-        self.ranks = getattr(engine, "ranks", 1)
-        self.supervisor = Supervisor()
+    def __init__(self, engine: Engine, samplers: int, heartbeats: Path | None = None) -> None:
+        """`heartbeats` is the file in which the supervisor says how they are."""
+        self.samplers, self.ranks = samplers, engine.ranks
+        self.supervisor = Supervisor(heartbeats)
         self.cluster: RayCluster | None = None
         self._undo = ExitStack()
         self._undo.callback(self.supervisor.close)
@@ -33,6 +34,11 @@ class Site:
             bundles = [bundle(engine.device, self.threads(self.samplers))] * self.samplers
             if self.ranks > 1:
                 bundles += [bundle(engine.device, self.threads(self.ranks))] * self.ranks
+            if not bundles:
+                raise UserError(
+                    "placement=ray has no process to place: this run writes no text and has ranks=1; set "
+                    "ranks, or leave placement out"
+                )
             name, where = f"menon-{os.getpid()}-{next(NUMBERS)}", engine.placement
             self.cluster = RayCluster(name, bundles, where.address, where.interface)
             self._undo.callback(self.cluster.close)
@@ -52,12 +58,12 @@ class Site:
         self._undo.callback(server.close)
         return [server] * self.samplers
 
-    def rank_launch(self) -> Callable[[int, Spawn], Launch]:
-        """The launch of a rank, by its number, for what starts it on this machine."""
-        cluster = self.cluster
-        if cluster is None:
-            return lambda rank, spawn: spawn
-        return lambda rank, spawn: cluster.launch(self.samplers + rank, spawn)
+    def rank_launches(self, entry: str, *arguments: Any) -> Sequence[Launch] | None:
+        """How each rank is started; None: as children of this process."""
+        if self.cluster is None:
+            return None
+        spawn = Spawn(entry, *arguments, environment=environment(self.threads(self.ranks)))
+        return [self.cluster.launch(self.samplers + rank, spawn) for rank in range(self.ranks)]
 
     def close(self) -> None:
         self._undo.close()

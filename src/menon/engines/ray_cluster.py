@@ -8,6 +8,8 @@ deadlines, last words and replacement are the same on every host.
 import logging
 import os
 import signal
+import socket
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -19,12 +21,16 @@ from menon.processes.worker import Launch, Spawn
 NAMESPACE = "menon"
 READY_LIMIT = 60.0
 """Seconds that Ray may take to reserve what a run asks for."""
+REACH_LIMIT = 10.0
+"""Seconds that a cluster may take to accept a connection."""
 CALL_LIMIT = 120.0
 """Seconds that an agent may take to start a process."""
 END_LIMIT = 10.0
 """Seconds to wait for an agent's word on how a process ended."""
 OBJECTS = 2**27
 """Bytes of Ray's object store where a run starts Ray itself. Only small calls pass through it."""
+LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
+"""Ray replaces 127.0.0.1 by an address that other hosts reach."""
 INSTALL = "placement=ray needs Ray, which is not installed; install it by `pip install 'menon[ray]'`"
 
 
@@ -47,7 +53,7 @@ class RayCluster:
         spread: bool = True,
     ) -> None:
         self.ray = imported()
-        self.name = name
+        self.name, self.bundles = name, bundles
         self.agents: dict[int, Any] = {}
         address = address or os.environ.get("RAY_ADDRESS", "")
         self.owns = not address
@@ -73,7 +79,8 @@ class RayCluster:
                 self.ray.remote(HostAgent)
                 .options(
                     name=f"{self.name}-{bundle}",
-                    num_cpus=0,
+                    num_cpus=self.bundles[bundle].get("CPU", 0),
+                    num_gpus=self.bundles[bundle].get("GPU", 0),
                     scheduling_strategy=where,
                     max_concurrency=16,
                     runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(own_path())}},
@@ -106,34 +113,33 @@ class RayCluster:
         }
         try:
             if address:
+                reached(address)
                 self.ray.init(address=address, **common)
             else:
-                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
                 room = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": OBJECTS}
-                self.ray.init(_node_ip_address="127.0.0.1", **room, **common)
+                self.ray.init("local", _node_ip_address=LOOPBACK, **room, **common)
         except Exception as error:
             if not address:
                 raise UserError(f"Ray did not start on this machine ({first_line(error)})") from None
             raise UserError(
                 f"no Ray cluster answers at {address} ({first_line(error)}); start one by "
-                "`menon cluster up HOSTS`, or leave placement.address out and RAY_ADDRESS unset to start Ray on this machine alone"
+                "`menon cluster up HOSTS`, or leave placement.address out and RAY_ADDRESS unset to start Ray "
+                "on this machine alone"
             ) from None
 
     def _reserve(self, bundles: list[dict[str, float]], strategy: str) -> Any:
         group = self.ray.util.placement_group(bundles, strategy=strategy)
         if not group.wait(READY_LIMIT):
-            wanted = {
-                key: sum(bundle.get(key, 0) for bundle in bundles) for bundle in bundles for key in bundle
-            }
-            has = {key: self.ray.cluster_resources().get(key, 0.0) for key in wanted}
-            free = {key: self.ray.available_resources().get(key, 0.0) for key in wanted}
+            has, free = self.ray.cluster_resources(), self.ray.available_resources()
             self.ray.util.remove_placement_group(group)
             asked = ", ".join(
-                f"{wanted[key]:g} {key} of which {free[key]:g} of {has[key]:g} are free" for key in wanted
+                f"{sum(bundle.get(kind, 0) for bundle in bundles):g} {kind} ({free.get(kind, 0):g} of "
+                f"{has.get(kind, 0):g} are free)"
+                for kind in sorted({kind for bundle in bundles for kind in bundle})
             )
             raise UserError(
-                f"the Ray cluster has no room for this run: it asks for {asked}; lower samplers= or ranks=, or add "
-                "hosts by `menon cluster up HOSTS`"
+                f"the Ray cluster has no room for this run, which asks for {asked}; lower samplers or ranks, "
+                "or add hosts by `menon cluster up HOSTS`"
             )
         return group
 
@@ -180,13 +186,23 @@ class RayAgent:
 
 
 def imported() -> Any:
-    """The library; UserError if it is not installed."""
+    """The library, which is to ask for a token; UserError if it is not installed."""
+    if "ray" not in sys.modules:  # it reads these when it is imported
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
         import ray.util.scheduling_strategies
     except ImportError:
         raise UserError(INSTALL) from None
     return ray
+
+
+def reached(address: str) -> None:
+    """OSError if nothing listens there: Ray itself tries for a minute."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in address:
+        socket.create_connection((host, int(port)), timeout=REACH_LIMIT).close()
 
 
 def own_path() -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from menon.engines.remote_sampler_process import ADOPT, COMPARE, HOLDS, READY, WEIGHTS, Begin
 from menon.errors import UserError
+from menon.processes.deadline import Late
 from menon.processes.supervisor import Supervisor
 from menon.processes.wire import Message, RemoteError, encode
 from menon.processes.worker import Ended, Launch, Worker
@@ -132,7 +133,13 @@ class Member:
 
     def _start(self) -> None:
         self.post.started()
-        self.worker.start()
+        for last in (False, False, True):
+            try:
+                self.worker.start()
+                break
+            except (Ended, Late, RemoteError) as error:  # what forks the processes was killed too
+                if last:
+                    raise UserError(f"{self.name} did not start ({error})") from None
         self.worker.listen(_Mailbox(self, self.life), None)
         self.send(self.life, ["begin"], self.begin)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -24,10 +25,15 @@ class Forkserver:
     process, and each worker runs the handler that it returned. `memory` is a worker's limit in bytes. Any
     thread may use it."""
 
-    def __init__(self, entry: str, *arguments: Any, memory: int | None = None) -> None:
-        self.server = Worker(
-            Spawn("menon.processes.forkserver:Server", entry, arguments, memory, watched=False)
-        )
+    def __init__(
+        self,
+        entry: str,
+        *arguments: Any,
+        memory: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        server = "menon.processes.forkserver:Server"
+        self.server = Worker(Spawn(server, entry, arguments, memory, watched=False, environment=environment))
         self.lock = threading.Lock()
 
     def __call__(self) -> Started:

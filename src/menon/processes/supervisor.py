@@ -1,12 +1,17 @@
 """Ends workers that are dead, silent or hang, so that every wait for one of them ends.
 
 One thread looks at all workers. Code that waits for a worker then sees its end, and replaces it or raises.
+The thread also writes down what each worker has to do and when it was last heard.
 """
 
+import json
+import os
 import threading
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from menon.processes.pulse import BEAT
@@ -60,9 +65,9 @@ class Post:
     def hears(self, data: Any) -> bool:
         """Takes a message's data; whether it was a beat."""
         now = time.monotonic()
-        self._heard = max(self._heard, now)
+        self._heard = now
         if not (isinstance(data, list) and data and data[0] == BEAT):
-            self._moved = max(self._moved, now)
+            self._moved = now
             return False
         _, cpu, progress = data
         if cpu != self._cpu:
@@ -72,10 +77,17 @@ class Post:
         self._cpu, self._progress = cpu, progress
         return True
 
-    @property
-    def quiet(self) -> float:
-        """Seconds since it was heard."""
-        return max(0.0, time.monotonic() - self._heard)
+    def line(self) -> dict[str, Any]:
+        """What the heartbeat file says of this worker; times in seconds."""
+        now = time.monotonic()
+        return {
+            "name": self.name,
+            "pid": self.worker.pid,
+            "task": self.task,
+            "heard_ago": round(max(0.0, now - self._heard), 1),
+            "progress_ago": round(max(0.0, now - self._moved), 1),
+            "ended_for": self.fault,
+        }
 
     def judge(self) -> str:
         """Why it must be ended now; "" if it need not."""
@@ -90,13 +102,14 @@ class Post:
 
 
 class Supervisor:
-    """Looks at all posts, in a thread of its own that ends with the supervisor."""
+    """Looks at all posts, in a thread of its own that ends with the supervisor. With `file`, a heartbeat file
+    in JSON says how they are, as long as its folder exists."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path | None = None) -> None:
         self.posts: list[Post] = []
         stop = threading.Event()
         self.close = weakref.finalize(self, stop.set)
-        threading.Thread(target=_watch, args=(self.posts, stop), daemon=True).start()
+        threading.Thread(target=_watch, args=(self.posts, stop, file), daemon=True).start()
 
     def watch(self, name: str, worker: Worker) -> Post:
         post = Post(name, worker)
@@ -104,9 +117,23 @@ class Supervisor:
         return post
 
 
-def _watch(posts: Sequence[Post], stop: threading.Event) -> None:
+def _watch(posts: Sequence[Post], stop: threading.Event, file: Path | None) -> None:
     while not stop.wait(LOOK):
         for post in list(posts):
             if post.worker.pid and not post.fault and (fault := post.judge()):
                 post.fault = fault
                 post.worker.kill()
+        if file is not None and posts:
+            _write(file, [post.line() for post in list(posts)])
+    if file is not None:
+        with suppress(OSError):
+            file.unlink()
+
+
+def _write(file: Path, lines: list[dict[str, Any]]) -> None:
+    """Replaces the file as a whole. A full disk must not end the run here."""
+    text = json.dumps({"time": time.time(), "controller": os.getpid(), "workers": lines}, indent=1)
+    new = file.with_name(file.name + ".tmp")
+    with suppress(OSError):
+        new.write_text(text + "\n", encoding="utf-8")
+        new.replace(file)

@@ -162,6 +162,11 @@ class Worker:
         self._ended = Ended("not started")
         self._lock = threading.Lock()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the process is one of this machine, by the kind of its connection."""
+        return bool(self.pid) and self.connection.socket.family == socket.AF_UNIX
+
     def start(self) -> None:
         """Starts the process unless it runs already, without waiting for its imports."""
         if self.pid:
