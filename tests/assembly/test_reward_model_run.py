@@ -101,8 +101,8 @@ CHAT = (
 
 def test_a_chat_model_scores_a_turn_as_it_was_learned(data, tmp_path):
     """`reward=preference` reads the policy's prompt, with the markup of its chat template, and the answer up
-    to the token that ends its turn: the very tokens that were learned, so the score is the learner's own. The tokenizer would put a
-    token in front of a text; the template writes none there."""
+    to the token that ends its turn: the very tokens that were learned, so the score is the learner's own. The
+    tokenizer would put a token in front of a text; the template writes none there."""
     tokenizer = copy.deepcopy(tiny_tokenizer())
     front = processors.TemplateProcessing(f"{END} $A", special_tokens=[(END, 256)])
     tokenizer.backend_tokenizer.post_processor = front

@@ -100,7 +100,7 @@ def test_a_run_that_stops_and_goes_on(more, model, reward, tmp_path):
 
 
 @pytest.mark.parametrize("truncation", ["exact", "ignored"])
-def test_a_run_that_writes_ahead_repeats_and_is_written_anew_after_a_stop(truncation, model, reward, tmp_path):
+def test_a_run_that_writes_ahead_is_written_anew_after_a_stop(truncation, model, reward, tmp_path):
     """It is the queue, not the truncation, that makes a resumed run another one: step 3 was answered by the
     weights of step 1, and after the stop it is answered by those of step 2."""
     given = settings(model, **EXACT | {"truncation": truncation}, ahead=1, old="behaviour", reward=reward)

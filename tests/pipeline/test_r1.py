@@ -188,7 +188,7 @@ def test_own_answers_stand_beside_the_preferred_ones(tmp_path):
     ]
     report = json.loads((tmp_path / "written/report.json").read_text())
     assert report["rows"] == {"given": 1, "own": 2, "equal": 1}
-    with pytest.raises(UserError, match="all 1 answers of .* are the preferred ones"):
+    with pytest.raises(UserError, match=r"all 1 answers of .* are the preferred ones"):
         run("equal")
     with pytest.raises(UserError, match="an answer without a preferred one beside it; let the stage"):
         run("none")

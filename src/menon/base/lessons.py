@@ -116,7 +116,7 @@ def rewards(taste: str = "") -> Mix:
     """R1's sum of rewards: reasoning questions earn accuracy and format, general ones the score of the reward
     model `taste`, if there is one, and both the share of their words in the target language.
 
-    The score is bounded. A group of answers that are all far below, or all far above, has no signal then; GRPO
+    The score is bounded, so a group of answers that are all far below, or all far above, has no signal. GRPO
     would divide their small differences by their small deviation, and follow the noise of the model. An
     answer without an end has the least score.
 

@@ -12,8 +12,8 @@ from menon.record import disk
 @dataclass(frozen=True)
 class OwnPairs(Stage):
     """Given pairs, and more to the same prompts: the preferred answer, and one that a policy wrote, which is
-    taken to be worse (the pairs of SPIN, arXiv 2401.01335). A reward model that has learned from given answers
-    alone says nothing reliable about others, and RL leads to those that it likes by chance."""
+    taken to be worse (the pairs of SPIN, arXiv 2401.01335). A reward model that has learned from given
+    answers alone says nothing reliable about others, and RL leads to those that it likes by chance."""
 
     given: str
     """Pairs: a file, or stage:NAME."""

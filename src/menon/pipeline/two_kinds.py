@@ -1,5 +1,5 @@
-"""What the stages of a pipeline share that asks two kinds of questions, as DeepSeek-R1 does: its files, and the
-sizes and rates of its runs."""
+"""What the stages of a pipeline share that asks two kinds of questions, as DeepSeek-R1 does: its files, and
+the sizes and rates of its runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from menon.pipeline.stage import Pipeline, made_by
 from menon.pipeline.train import Train
 from menon.pipeline.write import Write
 from menon.prompts.reader import Columns
-from menon.reward.rules import Mix
 
 LENGTH = 160
 """Longest answer of a built-in model: its sums worked out between tags."""
@@ -21,8 +20,8 @@ LENGTH = 160
 
 @dataclass(frozen=True)
 class TwoKinds(Pipeline):
-    """Questions that a rule can check, and general ones. Without files of the user's own they are those of the
-    stages `lessons` and `small`."""
+    """Questions that a rule can check, and general ones. Without files of the user's own they are those of
+    the stages `lessons` and `small`."""
 
     worked: str = made_by("lessons", "worked.jsonl")
     """Rows of the cold start: questions with answers that are worked out readably."""
@@ -53,8 +52,8 @@ class TwoKinds(Pipeline):
         return Train("reward_model", {**rate, "data": data, "steps": steps})
 
     def write(self, model: str, data: str, prompts: int, keep: Keep, gold: str | None = None) -> Write:
-        """Four answers of a model to each of so many questions; `gold` is the column of the gold answers, where
-        its name does not say so."""
+        """Four answers of a model to each of so many questions; `gold` is the column of the gold answers,
+        where its name does not say so."""
         asked = OnlineSource(
             data,
             heldout_data=self.heldout_data if gold is None else None,  # its columns have other names

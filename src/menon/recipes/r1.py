@@ -21,7 +21,7 @@ class R1(TwoKinds):
 
     def stages(self) -> Mapping[str, Stage]:
         rows = {"reasoning": made_by("reject"), "general": self.replies}
-        
+
         taste = {"source.reward": rewards(taste=made_by("preference"))}
         near = {"objective.kl.coef": 0.02}
         return {
