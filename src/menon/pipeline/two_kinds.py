@@ -13,7 +13,10 @@ from menon.pipeline.stage import Pipeline, made_by
 from menon.pipeline.train import Train
 from menon.pipeline.write import Write
 from menon.prompts.reader import Columns
+from menon.reward.rules import Mix
 
+R1_KL = 0.001
+"""The coefficient of R1-Zero."""
 LENGTH = 160
 """Longest answer of a built-in model: its sums worked out between tags."""
 
@@ -42,9 +45,13 @@ class TwoKinds(Pipeline):
         """SFT, from the model of the pipeline if `more` names no other."""
         return self.train("sft", 3e-3, {"data": data, "steps": steps, **more})
 
-    def practise(self, model: str, data: str, steps: int, **more: Any) -> Train:
-        """RL as R1-Zero's, by the rules of `rewards` if `more` has no other reward."""
-        return self.train("r1_zero", 3e-4, {"model": model, "source.data": data, "steps": steps, **more})
+    def practise(
+        self, model: str, data: str, steps: int, kl: float = R1_KL, reward: Mix | None = None
+    ) -> Train:
+        """RL as R1-Zero's, by rules where no reward is given. `kl` times the KL to its start keeps what the
+        reward does not pay for: without it general answers are forgotten while reasoning is learned."""
+        asked = {"source.data": data, "source.reward": reward or rewards(), "objective.kl.coef": kl}
+        return self.train("r1_zero", 3e-4, {**asked, "model": model, "steps": steps})
 
     def prefer(self, data: str, steps: int) -> Train:
         """A reward model."""

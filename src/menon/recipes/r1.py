@@ -21,9 +21,7 @@ class R1(TwoKinds):
 
     def stages(self) -> Mapping[str, Stage]:
         rows = {"reasoning": made_by("reject"), "general": self.replies}
-
-        taste = {"source.reward": rewards(taste=made_by("preference"))}
-        near = {"objective.kl.coef": 0.02}
+        taste = rewards(taste=made_by("preference"))
         return {
             "lessons": Lessons(),
             "cold_start": self.imitate(self.worked, steps=60),
@@ -31,11 +29,11 @@ class R1(TwoKinds):
             "reject": self.write(made_by("reason"), self.reasoning, 600, Keep(most=2, one_script=True)),
             "join": Join(rows, {"reasoning": 1100, "general": 500}),
             "sft": self.imitate(made_by("join"), steps=95),
-            "rules": self.practise(made_by("sft"), self.questions, steps=16, **near),
+            "rules": self.practise(made_by("sft"), self.questions, steps=16, kl=0.02),
             "own": self.write(made_by("rules"), self.pairs, 300, Keep(min_reward=0.0), "chosen"),
             "own_pairs": OwnPairs(self.pairs, made_by("own")),
             "preference": self.prefer(made_by("own_pairs"), steps=100),
-            "general": self.practise(made_by("rules"), self.questions, steps=8, **near, **taste),
+            "general": self.practise(made_by("rules"), self.questions, steps=8, kl=0.02, reward=taste),
             "small": Small(),
             "distill": self.imitate(made_by("join"), steps=140, model=self.student),
         }
