@@ -78,10 +78,12 @@ def made(folder: Path, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]
 
 
 def measured(folder: Path) -> dict[str, Measured]:
-    """Every model on the way, by its name, in the order of the stages."""
+    """Every model on the way, by its name, in the order of the stages; without those of skipped ones."""
     found: dict[str, Measured] = {}
     for name in MEASURED:
         files = sorted(folder.glob(f"*_{name}/evaluations/*.parquet"))
+        if not files:
+            continue
         if name in ("cold_start", "distill"):
             found["start" if name == "cold_start" else "student"] = of(files[0])
         found[name] = of(files[-1])
@@ -116,7 +118,9 @@ def table(found: Sequence[Mapping[str, Measured]]) -> list[str]:
     head = ("after", "sums", "remarks", "both", "English", "tokens")
     lines = [f"| {' | '.join(head)} |", f"|{' -- |' * len(head)}"]
     for name, words in NAMES.items():
-        here = [one[name] for one in found]
+        here = [one[name] for one in found if name in one]
+        if not here:
+            continue
         shares = [
             ", ".join(f"{getattr(one, part):.3f}" for one in here) for part in ("sums", "remarks", "both")
         ]
