@@ -16,8 +16,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from menon.study.permutation import LEVEL, compared, holm
 from menon.study.power import Effect, power, seeds_needed
-from menon.study.seed_test import LEVEL, holm, test
 
 Floats = NDArray[np.float64]
 Sides = tuple[Floats, Floats]
@@ -73,12 +73,22 @@ KINDS: tuple[tuple[str, Callable[[Generator, int, int, int], Sides]], ...] = (
     ("a run of five fails", collapsed),
     ("normal, seeds shared", shared),
 )
-SIZES = ((3, 3, False), (4, 4, False), (5, 5, False), (3, 8, False), (10, 10, False), (6, 6, True), (10, 10, True))
+SIZES = (
+    (3, 3, False),
+    (4, 4, False),
+    (5, 5, False),
+    (3, 8, False),
+    (10, 10, False),
+    (6, 6, True),
+    (10, 10, True),
+)
 
 
 def without_difference(simulations: int) -> float:
     """Prints the first table; returns its largest share of claims."""
-    print("| kind | runs | claims | permutation test alone | interval holds 0 |\n| -- | -- | --: | --: | --: |")
+    print(
+        "| kind | runs | claims | permutation test alone | interval holds 0 |\n| -- | -- | --: | --: | --: |"
+    )
     largest = 0.0
     for number, (name, make) in enumerate(KINDS):
         for n, m, paired in SIZES:
@@ -86,7 +96,7 @@ def without_difference(simulations: int) -> float:
                 continue
             rng = np.random.default_rng([number, n, m, paired])
             a, b = make(rng, simulations, n, m)
-            found = test(a, b, paired)
+            found = compared(a, b, paired)
             claims = float(found.claimed().mean())
             largest = max(largest, claims)
             holds = float(((found.low <= 0) & (found.high >= 0)).mean())
@@ -95,12 +105,13 @@ def without_difference(simulations: int) -> float:
             print(f"| {name} | {sides} | {claims:.4f} | {alone:.4f} | {holds:.4f} |", flush=True)
     rng = np.random.default_rng(99)
     sets = rng.normal(size=(4, simulations // 5, 5))
-    tests = [test(sets[0], other, False) for other in sets[1:]]
+    tests = [compared(sets[0], other, False) for other in sets[1:]]
     wrong = 0
     for row in range(simulations // 5):
         corrected = holm([float(one.p[row]) for one in tests])
         wrong += any(one.claimed()[row] and p <= LEVEL for one, p in zip(tests, corrected, strict=True))
-    print(f"| three sets of 5 against a fourth, any claim after Holm | 5 : 5 | {5 * wrong / simulations:.4f} |  |  |")
+    share = 5 * wrong / simulations
+    print(f"| three sets of 5 against a fourth, any claim after Holm | 5 : 5 | {share:.4f} |  |  |")
     return largest
 
 
@@ -116,7 +127,7 @@ def with_difference(simulations: int) -> None:
         said = power(Effect(difference, first, second, paired), n, runs=2000)
         a = np.zeros((simulations, n)) if paired else first * rng.normal(size=(simulations, n))
         b = difference + (first if paired else second) * rng.normal(size=(simulations, n))
-        found = float(test(a, b, paired).claimed().mean())
+        found = float(compared(a, b, paired).claimed().mean())
         spreads = "of differences 1" if paired else f"{first:g}, {second:g}"
         sides = f"{n} pairs" if paired else f"{n} : {n}"
         print(f"| {difference:g} | {spreads} | {sides} | {said:.3f} | {found:.3f} |", flush=True)
@@ -128,7 +139,7 @@ def with_difference(simulations: int) -> None:
         shares = []
         for n in (seeds, seeds - 1):
             a, b = rng.normal(size=(2, simulations, n))
-            shares.append(float(test(a, b + difference, False).claimed().mean()))
+            shares.append(float(compared(a, b + difference, False).claimed().mean()))
         print(f"| {difference:g} | 1, 1 | {seeds} | {shares[0]:.3f} | {shares[1]:.3f} |", flush=True)
 
 

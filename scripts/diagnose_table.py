@@ -2,8 +2,8 @@
 
     python scripts/diagnose_table.py FOLDER [--only NAME ...]
 
-Trains runs with one planted fault each and healthy runs on the built-in base, in FOLDER/NAME; one that is there
-already is not trained again, so the work can be done in pieces. Then every run is diagnosed. A fault is
+Trains runs with one planted fault each and healthy runs on the built-in base, in FOLDER/NAME; one that is
+there already is not trained again, so the work can be done in pieces. Then every run is diagnosed. A fault is
 named if the first finding has its cause. Last line: `named=N/M false_alarms=N/M`.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-REWARDS = '''
+REWARDS = """
 import re
 
 def right(completion, answer):
@@ -42,7 +42,7 @@ KEPT = []
 def keeps(prompt, completion, answer, **columns):
     KEPT.append(bytearray(b"x" * 1_000_000))
     return right(completion, answer)
-'''
+"""
 SMALL = ("prompts_per_step=8", "heldout=50", "report_questions=0", "threads=1")
 
 
@@ -69,16 +69,19 @@ def other_old_logp() -> None:
 
 def stale_sampler() -> None:
     """The sampler keeps the weights that it began with, and the channel says that it has the new ones."""
+    from menon.engines.decoder import decoder_of
     from menon.sync.by_reference import ByReference
-
-    publish = ByReference.publish
+    from menon.sync.fingerprint import fingerprint
+    from menon.sync.protocols import Published
 
     def wrong(self, version):  # type: ignore[no-untyped-def]
-        found = publish(self, version)
         if not hasattr(self, "frozen"):
             self.frozen = True
-            self.sampler.model = copy.deepcopy(self.sampler.model)
-        return found
+            held = self.sampler
+            held.model = copy.deepcopy(held.model)
+            held.decoder, held._kept = decoder_of(held.model), None
+        self.sampler.version = version
+        return Published(version, fingerprint(self.policy.weights()))
 
     ByReference.publish = wrong  # type: ignore[method-assign]
 
@@ -109,19 +112,43 @@ def sick(name: str, cause: str, *settings: str, plant: Callable[[], None] | None
     return Case(name, ("grpo", *settings), cause, plant)
 
 
+EXPLORE = "objective.explore={{loss: entropy, share: token_mean, coef: {}}}"
+PRICE = "advantage={price: {kind: linear_length, slope: 0.1}, credit: {kind: grpo}}"
+BOUND = "objective.policy.loss.clip_{}=0.0005"
+FAST = "learning_rate=1e-3"
 SICK = (
-    sick("entropy_up", "explosion", "objective.explore={loss: entropy, share: token_mean, coef: 3}", "steps=14"),
-    sick("entropy_down", "collapse", "objective.explore={loss: entropy, share: token_mean, coef: -3}", "steps=10", "learning_rate=1e-3"),
-    sick("length_down", "short", "advantage={price: {kind: linear_length, slope: 0.1}, credit: {kind: grpo}}", "steps=14", "learning_rate=1e-3"),
+    sick("entropy_up", "explosion", EXPLORE.format(3), "steps=14"),
+    sick(
+        "entropy_down",
+        "collapse",
+        EXPLORE.format(-3),
+        "steps=10",
+        FAST,
+    ),
+    sick(
+        "length_down",
+        "short",
+        PRICE,
+        "steps=14",
+        FAST,
+    ),
     sick("cut_answers", "cut", "max_new_tokens=18", "steps=8"),
     sick("equal_groups", "few_groups", "temperature=0.05", "steps=8"),
     sick("nothing_stated", "unread", "reward=math", "steps=6"),
     sick("ratio", "ratio", "steps=6", plant=other_old_logp),
-    sick("held_out_flat", "flat", "reward=rewards.py:nines", "steps=14", "learning_rate=1e-3"),
-    sick("repetition", "repetition", "reward=rewards.py:again", "steps=14", "learning_rate=1e-3"),
+    sick("held_out_flat", "flat", "reward=rewards.py:nines", "steps=14", FAST),
+    sick("repetition", "repetition", "reward=rewards.py:again", "steps=14", FAST),
     sick("no_end", "endless", "model=other_end", "steps=6"),
     sick("grader_errors", "graders", "reward=rewards.py:raises", "steps=8"),
-    sick("clipped", "clipped", "objective.policy.loss.clip_low=0.0005", "objective.policy.loss.clip_high=0.0005", "updates_per_step=8", "learning_rate=1e-3", "steps=8"),
+    sick(
+        "clipped",
+        "clipped",
+        BOUND.format("low"),
+        BOUND.format("high"),
+        "updates_per_step=8",
+        FAST,
+        "steps=8",
+    ),
     sick("stale", "stale", "steps=10", plant=stale_sampler),
     sick("not_finite", "skipped", "reward=rewards.py:overflows", "steps=10"),
     sick("memory", "memory", "reward=rewards.py:keeps", "steps=14"),
@@ -203,7 +230,10 @@ def report(cases: list[Case], folder: Path) -> int:
         named += bool(case.cause) and causes[:1] == [case.cause]
         alarms += not case.cause and bool(found)
         said = f"{found[0].evidence}; {found[0].setting}" if found else ""
-        print(f"{case.name:<20} wanted {case.cause or '-':<12} found {','.join(causes) or '-':<30} {said}", flush=True)
+        print(
+            f"{case.name:<20} wanted {case.cause or '-':<12} found {','.join(causes) or '-':<30} {said}",
+            flush=True,
+        )
     sick_ones = sum(bool(case.cause) for case in cases)
     print(f"named={named}/{sick_ones} false_alarms={alarms}/{len(cases) - sick_ones}")
     return int(named < sick_ones or alarms > 0)

@@ -115,8 +115,8 @@ def test_equal_rewards_are_no_sign_where_a_teacher_teaches():
     found = [signs.after(step(WRONG, n, grad_norm=0.0)) for n in (4, 5)][1]
     assert found is not None
     assert found.sentence == (
-        "policy and teacher agree, or every token is clipped, masked or left out; look at the clips and masks "
-        "of the objective"
+        "policy and teacher agree, or every token is clipped, masked or left out; look at the clips and "
+        "masks of the objective"
     )
 
 

@@ -1,8 +1,8 @@
 """`menon compare`: two evaluations question by question, or sets of runs over their seeds."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from menon.record.layout import SWEEP, Layout
 
 if TYPE_CHECKING:
     from menon.eval.compare import Comparison
-    from menon.eval.run import Item
     from menon.study.run_curves import At
     from menon.study.seeds import Group
     from menon.study.set_comparison import SetComparison
@@ -102,7 +101,10 @@ def set_names(parts: Sequence[Sequence[str]]) -> list[str]:
     """
     names = []
     for place, part in enumerate(parts):
-        common = os.path.commonprefix([Path(one).name for one in part]).rstrip("0123456789" * (len(part) > 1))
+        names_of = [Path(one).name for one in part]
+        places = zip(*names_of, strict=False)
+        common = "".join(letters[0] for letters in takewhile(lambda letters: len({*letters}) == 1, places))
+        common = common.rstrip("0123456789") if len(part) > 1 else names_of[0]
         names.append(common.rstrip("-_. ") or chr(ord("A") + place))
     return names if len(set(names)) == len(names) else [chr(ord("A") + place) for place in range(len(parts))]
 
@@ -148,7 +150,7 @@ def by_question(
         lines.append(f"  {NO_SEEDS}")
     if len(found) == 1:
         return lines, vars(found[0])
-    from menon.study.seed_test import holm
+    from menon.study.permutation import holm
 
     corrected = holm([one.p for one in found])
     said = ", ".join(f"{Path(name).name} {p:.3g}" for name, p in zip(names[1:], corrected, strict=True))
@@ -179,8 +181,8 @@ def steps_at(groups: "Sequence[Group]", at: "At") -> list[int]:
     for run, steps in zip(runs, found, strict=True):
         if not steps:
             raise UserError(
-                f"{run.path} was first evaluated after more than {budget:,.0f} {at}, which is all that another "
-                "run spent; train with evaluate_every"
+                f"{run.path} was first evaluated after more than {budget:,.0f} {at}, which is all that "
+                "another run spent; train with evaluate_every"
             )
     return [steps[-1] for steps in found]
 
@@ -284,14 +286,18 @@ def ends(low: float | None, high: float | None, sign: str = "") -> str:
 
 def conclusions(found: "SetComparison") -> list[str]:
     """A sentence for each comparison: what is decided, by which test, or how many seeds would decide."""
+    from menon.study.permutation import LEVEL
     from menon.study.power import LARGEST
-    from menon.study.seed_test import LEVEL
     from menon.study.set_comparison import POWER
 
     lines = []
     counts = {one.name: len(one.runs) for one in found.sets}
     for one in found.comparisons:
-        how = "seeds paired, signs of the differences" if one.paired else "runs dealt out anew, Welch's statistic"
+        how = (
+            "seeds paired, signs of the differences"
+            if one.paired
+            else "runs dealt out anew, Welch's statistic"
+        )
         test = f"{how}, {'all' if one.exact else 'a sample of the'} arrangements"
         a, b = counts[one.against], counts[one.name]
         if one.decided:

@@ -1,5 +1,5 @@
-"""`menon study entropy RUN` and `menon study forecast RUN`: what a run's record says about its entropy and its
-end, as tables. The numbers are stored in the run folder."""
+"""`menon study entropy RUN` and `menon study forecast RUN`: what a run's record says about its entropy and
+its end, as tables. The numbers are stored in the run folder."""
 
 import json
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ INDENT = "  "
 
 
 USAGE = (
-    "study takes entropy or forecast, and a run folder: menon study entropy runs/mine, or menon study forecast "
-    "runs/mine"
+    "study takes entropy or forecast, and a run folder: menon study entropy runs/mine, or menon study "
+    "forecast runs/mine"
 )
 
 
@@ -39,7 +39,9 @@ def study(words: Sequence[str]) -> int:
     if plain[0] == "forecast":
         as_json = wants_json(settings) or alone
         if settings:
-            raise UserError(f"study forecast takes no setting, and {next(iter(settings))} is one; leave it out")
+            raise UserError(
+                f"study forecast takes no setting, and {next(iter(settings))} is one; leave it out"
+            )
         return forecast(run, alone, as_json)
     if alone:
         raise UserError("study entropy has no --json; its numbers are in study/entropy.json of the run")
@@ -80,8 +82,8 @@ def forecast_lines(found: dict[str, Any]) -> list[str]:
     else:
         lines += [
             f"  after step {found['end']}: {with_ends(sigmoid)}",
-            f"  A {with_ends(sigmoid['asymptote'])}   R0 {sigmoid['start']:.3f}   B {sigmoid['steepness']:.2f}   "
-            f"Cmid {sigmoid['middle']:.3g}   RMSE {sigmoid['rmse']:.3f}",
+            f"  A {with_ends(sigmoid['asymptote'])}   R0 {sigmoid['start']:.3f}   "
+            f"B {sigmoid['steepness']:.2f}   Cmid {sigmoid['middle']:.3g}   RMSE {sigmoid['rmse']:.3f}",
         ]
     lines += ["", "score = b - a exp(entropy)"]
     if "missing" in entropy:
@@ -91,7 +93,10 @@ def forecast_lines(found: dict[str, Any]) -> list[str]:
             f"  at entropy 0: {with_ends(entropy['ceiling'])}",
             f"  a {entropy['a']:.3f}   b {entropy['b']:.3f}   RMSE {entropy['rmse']:.3f}",
         ]
-    lines += ["", f"{'what they said earlier':<28}{'sigmoid':>26}{'entropy, told at the end':>28}{'measured':>10}"]
+    lines += [
+        "",
+        f"{'what they said earlier':<28}{'sigmoid':>26}{'entropy, told at the end':>28}{'measured':>10}",
+    ]
     for one in found["past"]:
         cells = [
             "-" if "missing" in one[law] else with_ends(one[law]) + ("" if one[law]["held"] else " *")

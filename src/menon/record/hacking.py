@@ -92,42 +92,41 @@ def by_heart(evaluations: Sequence[Line], settings: Mapping[str, Any]) -> Sign |
 def flat(evaluations: Sequence[Line], lines: Sequence[Line], settings: Mapping[str, Any]) -> Sign | None:
     """The reward has risen in training, and what is measured on held-out questions has not: their accuracy,
     or their reward where it is not known. None where there is no evaluation before the first step."""
-    rewards = [line.get("reward/mean") for line in lines]
     window = min(WINDOW, len(lines) // 2)
-    if window < 2 or None in rewards or len(evaluations) < 2 or evaluations[0].get("step") != 0:
+    if window < 2 or len(evaluations) < 2 or evaluations[0].get("step") != 0:
         return None
-    begin, now = evaluations[0], evaluations[-1]
-    known = next((n for n in ("accuracy", "reward") if begin.get(n) is not None and now.get(n) is not None), None)
-    if known is None or (known == "accuracy" and begin[known] >= HIGH):
+    (start, end, risen), begin, now = ends_of(lines, window, settings), evaluations[0], evaluations[-1]
+    names = [n for n in ("accuracy", "reward") if begin.get(n) is not None and now.get(n) is not None]
+    if not risen or not names or (names[0] == "accuracy" and begin["accuracy"] >= HIGH):
         return None
-    first, last, spread = (
-        sum(part) / len(part)
-        for part in (
-            rewards[:window],
-            rewards[-window:],
-            [line.get("reward/std") or 0.0 for line in (*lines[:window], *lines[-window:])],
-        )
-    )  # type: ignore[type-var]
-    answers = window * (setting(settings, "prompts_per_step") or 1) * (setting(settings, "samples_per_prompt") or 1)
-    if last - first <= spread * max(RISE, CERTAIN * math.sqrt(2 / answers)):
-        return None
-    error = math.hypot(
-        *((line.get(f"{known}_high", math.nan) - line.get(f"{known}_low", math.nan)) / 4 for line in (begin, now))
-    )
-    right = [line.get("acc/mean") for line in lines]
-    risen = 0.0 if None in right else (sum(right[-window:]) - sum(right[:window])) / window  # type: ignore[arg-type]
-    learns = risen > error
-    if not now[known] - begin[known] <= error or (learns and risen < 2 * error):
+    known = names[0]
+    ends = [[line.get(f"{known}_{side}", math.nan) for side in ("low", "high")] for line in (begin, now)]
+    error = math.hypot(*((high - low) / 4 for low, high in ends))
+    right = [line.get("acc/mean") or 0.0 for line in lines]
+    more_right = (sum(right[-window:]) - sum(right[:window])) / window
+    if not now[known] - begin[known] <= error or error < more_right < 2 * error:
         return None
     return Sign(
         "flat",
-        f"the reward rose in training from {first:.3g} to {last:.3g} (means of {window} steps), and the {known} "
+        f"the reward rose in training from {start:.3g} to {end:.3g} (means of {window} steps), and the {known} "
         f"on {now.get('n', 0):.0f} held-out questions did not: {begin[known]:.3g} before step 1, "
         f"{now[known]:.3g} after step {now['step']}",
         "take more questions, fewer steps, or lower learning_rate: it learns its questions by heart"
-        if learns
+        if more_right > error
         else f"look at what {rule_of(settings)} pays for, besides right answers",
     )
+
+
+def ends_of(lines: Sequence[Line], window: int, settings: Mapping[str, Any]) -> tuple[float, float, bool]:
+    """The mean reward of the first and of the last `window` steps, and whether it has risen: by half a
+    deviation of their rewards, and by more than chance."""
+    rewards = [line.get("reward/mean") for line in (*lines[:window], *lines[-window:])]
+    known = [math.nan if value is None else float(value) for value in rewards]
+    spread = sum(line.get("reward/std") or 0.0 for line in (*lines[:window], *lines[-window:])) / (2 * window)
+    prompts, samples = (setting(settings, name) or 1 for name in ("prompts_per_step", "samples_per_prompt"))
+    start, end = sum(known[:window]) / window, sum(known[window:]) / window
+    least = max(RISE, CERTAIN * math.sqrt(2 / (window * prompts * samples)))
+    return start, end, end - start > spread * least
 
 
 def kind_of(reward: Any) -> Any:

@@ -38,8 +38,8 @@ Kind = Literal[
     "clipped",
     "memory",
 ]
-"""The nearer to the cause, the earlier: faults of the program and the reward, then what the policy became, then
-what its answers show."""
+"""The nearer to the cause, the earlier: faults of the program and the reward, then what the policy became,
+then what its answers show."""
 RANK: dict[str, int] = {kind: place for place, kind in enumerate(get_args(Kind))}
 
 

@@ -111,8 +111,8 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float, advice: Advi
     yield Sign(
         "equal_groups",
         "the answers to each question all earned the same",
-        f"raise samples_per_prompt, now {setting(settings, 'samples_per_prompt')}, or take questions that are "
-        "neither always right nor always wrong",
+        f"raise samples_per_prompt, now {setting(settings, 'samples_per_prompt')}, or take questions that "
+        "are neither always right nor always wrong",
     )
 
 
@@ -126,7 +126,9 @@ def goes_on(tally: Tally, settings: Mapping[str, Any], advice: Advice) -> Sign |
         f"{tally.cut} of {tally.answers} answers were cut at max_new_tokens="
         f"{setting(settings, 'max_new_tokens')}, and {tally.goes_on} of them had the right answer in their "
         "first half: they do not end when they are done",
-        advice.get("cut", "set stop to what ends an answer, or look at the end token of the model's tokenizer"),
+        advice.get(
+            "cut", "set stop to what ends an answer, or look at the end token of the model's tokenizer"
+        ),
     )
 
 
@@ -234,8 +236,8 @@ def faults(line: Mapping[str, float], settings: Mapping[str, Any]) -> Iterator[S
             "skipped",
             f"all updates of the step were skipped ({line['update/skipped']:.0f}), because their gradients "
             "are not finite",
-            f"look for huge rewards (the mean is {line.get('reward/mean') or 0:.3g}), or lower learning_rate, "
-            f"now {rate}",
+            f"look for huge rewards (the mean is {line.get('reward/mean') or 0:.3g}), or lower "
+            f"learning_rate, now {rate}",
         )
     if line.get("update/empty", 0.0) >= updates:
         yield Sign(
@@ -244,7 +246,9 @@ def faults(line: Mapping[str, float], settings: Mapping[str, Any]) -> Iterator[S
             "a select= or correction= of the objective leaves everything out",
         )
     if rate == 0:
-        yield Sign("learning_rate", "learning_rate is 0, so no weight changes", "leave it out, or set it higher")
+        yield Sign(
+            "learning_rate", "learning_rate is 0, so no weight changes", "leave it out, or set it higher"
+        )
 
 
 def without_signal(

@@ -33,7 +33,7 @@ class Tally:
     alike: float
     """Share of the answers whose text another answer to the same question has too."""
     goes_on: int
-    """Answers that were cut and hold the gold answer as a word in their first half: they state it and go on."""
+    """Answers that were cut and hold the gold answer as a word in their first half: they go on after it."""
     held: int
     """Answers whose prompt holds the gold answer as a word."""
     example: tuple[str, str]

@@ -5,6 +5,7 @@ paper's; each one is far from what healthy runs of the built-in base show (bench
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,12 @@ def latest(lines: Lines, name: str, steps: int = FEW_STEPS) -> float | None:
     return None if values is None or len(values) < steps else sum(values) / steps
 
 
+def each(lines: Lines, name: str, holds: Callable[[float], bool], steps: int = FEW_STEPS) -> bool:
+    """Whether something holds of a metric in each of the last `steps` lines: one step is no trend."""
+    values = known(lines[-steps:], name)
+    return values is not None and len(values) == steps and all(map(holds, values))
+
+
 def at_start(lines: Lines, name: str) -> float | None:
     values = known(lines[:1], name)
     return values[0] if values else None
@@ -122,7 +129,8 @@ def calmer(settings: Settings) -> str:
     for name, term in terms.items():
         loss = term.get("loss") if isinstance(term, Mapping) else None
         if (loss.get("kind") if isinstance(loss, Mapping) else loss) == "entropy":
-            return f"bring objective.{name}.coef, now {term.get('coef', 1):g}, nearer to 0, or lower learning_rate"
+            coef = term.get("coef", 1)
+            return f"bring objective.{name}.coef, now {coef:g}, nearer to 0, or lower learning_rate"
     return f"lower learning_rate, now {setting(settings, 'learning_rate')}"
 
 
@@ -166,7 +174,9 @@ def stopped_exploring(lines: Lines, settings: Settings) -> Sign | None:
 def short(lines: Lines, settings: Settings) -> Sign | None:
     """Length collapse: answers are a third as long as in the first step, and no more of them are right."""
     first, last = at_start(lines, "len/mean"), latest(lines, "len/mean")
-    if first is None or last is None or last >= SHRUNK * first or not earns_no_more(lines, settings):
+    if first is None or last is None or not earns_no_more(lines, settings):
+        return None
+    if not each(lines, "len/mean", lambda length: length < SHRUNK * first):
         return None
     right = latest(lines, "acc/mean")
     return Sign(
@@ -191,15 +201,17 @@ def price_of_length(settings: Settings) -> str:
 def repetition(lines: Lines, settings: Settings) -> Sign | None:
     """Answers repeat themselves, and more than at the start."""
     first, last = at_start(lines, "repeat_score"), latest(lines, "repeat_score")
-    if first is None or last is None or last < max(REPEATS, TIMES_REPEATED * first):
+    if first is None or last is None:
+        return None
+    if not each(lines, "repeat_score", lambda score: score >= max(REPEATS, TIMES_REPEATED * first)):
         return None
     if not earns_no_more(lines, settings) and latest(lines, "acc/mean") is not None:
         return None
     return Sign(
         "repetition",
         f"answers repeat themselves: repeat_score {last:.2f}, {first:.2f} in step 1",
-        f"look at what {rule_of(settings)} pays for, add the reward repetition to it, or lower learning_rate, "
-        f"now {setting(settings, 'learning_rate')}",
+        f"look at what {rule_of(settings)} pays for, add the reward repetition to it, or lower "
+        f"learning_rate, now {setting(settings, 'learning_rate')}",
     )
 
 
@@ -209,7 +221,7 @@ def repetition(lines: Lines, settings: Settings) -> Sign | None:
 def cut(lines: Lines, settings: Settings) -> Sign | None:
     """Many answers are cut, though others give the step a signal: what is learned then is to be short."""
     share = latest(lines, "trunc_rate")
-    if share is None or share < CUT:
+    if share is None or not each(lines, "trunc_rate", lambda share: share >= CUT):
         return None
     return Sign(
         "cut",
@@ -268,8 +280,8 @@ def failing_graders(lines: Lines, settings: Settings) -> Sign | None:
         return None
     return Sign(
         "graders",
-        f"{rule_of(settings)} failed on {share:.1%} of the answers of the last {len(failed)} steps; they teach "
-        "nothing",
+        f"{rule_of(settings)} failed on {share:.1%} of the answers of the last {len(failed)} steps, which "
+        "teach nothing",
         "fix what it raises; the column error of the transcripts has the words",
     )
 
@@ -291,8 +303,10 @@ def clipped(lines: Lines, settings: Settings) -> Sign | None:
 
 
 def not_finite(lines: Lines, settings: Settings) -> Sign | None:
-    """The loss or the gradient of the last step is no number."""
+    """The loss or the gradient of the last step is no number, and no update was skipped for it."""
     last = lines[-1]
+    if last.get("update/skipped"):
+        return None
     names = [name for name in last if name == "grad_norm" or name.startswith("loss/")]
     wrong = [name for name in names if last[name] is None or not math.isfinite(last[name])]
     if not wrong:
@@ -337,10 +351,9 @@ def disagreement(lines: Lines, settings: Settings) -> Sign | None:
     if first > limit:
         return Sign(
             "apart",
-            f"{said}, from the first step on, and at most {limit:g} is rounding: they compute different models "
-            "or temperatures",
-            "compare the sampler's dtype, temperature and template with the learner's, or take "
-            "dtype=float32",
+            f"{said}, from the first step on, and at most {limit:g} is rounding: they compute different "
+            "models or temperatures",
+            "compare the sampler's dtype, temperature and template with the learner's, or take dtype=float32",
         )
     return Sign(
         "stale",
@@ -391,7 +404,9 @@ def same_weights(lines: Lines) -> Sign | None:
     """Steps with updates after which the sampler holds the same weights as before."""
     prints = [line.get("fingerprint") for line in lines[-SOME_STEPS:]]
     moved = all(
-        (line.get("grad_norm") or 0) > 0 and (line.get("learning_rate") or 0) > 0 and not line.get("update/skipped")
+        (line.get("grad_norm") or 0) > 0
+        and (line.get("learning_rate") or 0) > 0
+        and not line.get("update/skipped")
         for line in lines[-SOME_STEPS:]
     )
     if len(prints) < SOME_STEPS or not prints[-1] or len(set(prints)) > 1 or not moved:
@@ -413,7 +428,7 @@ def memory_growth(lines: Lines, settings: Settings) -> Sign | None:
     begin, middle, end = (
         sorted(part)[len(part) // 2] for part in (values[:3], values[len(values) // 2 - 1 :][:3], values[-3:])
     )
-    rising = sum(b > a for a, b in zip(values, values[1:], strict=False)) / (len(values) - 1)
+    rising = sum(b > a for a, b in pairwise(values)) / (len(values) - 1)
     grown = end - begin
     if grown < max(GROWTH * begin, GROWTH_GIB) or rising < 0.75 or end - middle < grown / 3:
         return None

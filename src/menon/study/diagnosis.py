@@ -29,6 +29,8 @@ ADVISED = ("cut", "endless", "blank")
 TOKENS = ("old_logp", "behaviour_logp", "is_action")
 ENDED: tuple[tuple[Kind, str, str], ...] = (
     ("apart", "log-probs of sampler and learner differ", "take dtype=float32, or another model"),
+    ("stale", "the sampler has its own copy of", "publish by copy, or give the sampler the learner's model"),
+    ("stale", "after the copy the sampler holds other weights", "look at the weight channel"),
     ("graders", "the reward failed on", "fix what the reward raises, then resume the run"),
 )
 """How the errors begin that end a run for a cause that a rule has too, and what to change."""
@@ -189,11 +191,13 @@ def in_steps(stored: Stored, lines: Sequence[Line]) -> list[Seen]:
     read = {*steps[: MOST_READ // 10], *steps[-(MOST_READ - MOST_READ // 10) :]}
     if len(read) < len(steps):
         stored.notes.append(
-            f"of the answers those of the first {MOST_READ // 10} and of the last {MOST_READ - MOST_READ // 10} "
-            "steps are read; numbers are read of all"
+            f"of the answers those of the first {MOST_READ // 10} and of the last "
+            f"{MOST_READ - MOST_READ // 10} steps are read; numbers are read of all"
         )
     if lines and not there and "reward/mean" in lines[0]:
-        stored.notes.append("there are no transcripts, so answers are judged by the numbers of the steps alone")
+        stored.notes.append(
+            "there are no transcripts, so answers are judged by the numbers of the steps alone"
+        )
     close = {*steps[:3], *steps[-3:]}
     for line in lines:
         step = line["step"]
@@ -208,36 +212,34 @@ def in_steps(stored: Stored, lines: Sequence[Line]) -> list[Seen]:
     return found
 
 
-def at_evaluations(evaluations: Sequence[Line], lines: Sequence[Line], settings: Mapping[str, Any]) -> list[Seen]:
+def at_evaluations(
+    evaluations: Sequence[Line], lines: Sequence[Line], settings: Mapping[str, Any]
+) -> list[Seen]:
     """What the last evaluation shows beside the steps before it."""
-    for place in range(len(evaluations), 1, -1):
-        step = int(evaluations[place - 1]["step"])
-        past = [line for line in lines if line["step"] <= step]
-        if sign := after_evaluation(evaluations[:place], past, settings):
-            return [(sign, step, ())]
-        break  # earlier ones are no longer true
-    return []
+    if not evaluations:
+        return []
+    step = int(evaluations[-1]["step"])
+    sign = after_evaluation(evaluations, [line for line in lines if line["step"] <= step], settings)
+    return [(sign, step, ())] if sign else []
 
 
 def at_end(view: RunView) -> list[Seen]:
     """The error that ended the run, or that it ended without a word."""
-    ended, begun = view.ended, [event for event in view.all_events if event["kind"] == "session_started"]
-    again = f"menon train --resume {shlex.quote(str(view.path))}"
+    ended, done = view.ended, view.steps
+    begun = any(event["kind"] == "session_started" for event in view.all_events)
+    again = f"`menon train --resume {shlex.quote(str(view.path))}`"
     if view.state == "stopped" and begun and not ended:
-        return [
-            (
-                Sign("failed", f"its process ended after step {view.steps} and left no word, as one that is killed", f"look for what ended it (memory, a time limit), then `{again}`"),
-                view.steps,
-                (),
-            )
-        ]
+        said = f"its process ended after step {done} and left no word, as one that is killed"
+        change = f"look for what ended it (memory, a time limit), then {again}"
+        return [(Sign("failed", said, change), done, ())]
     if ended.get("why") != "failed":
         return []
     error = str(ended.get("error"))
     for kind, begins, change in ENDED:
         if error.startswith(begins):
-            return [(Sign(kind, error, change), view.steps, ())]
-    return [(Sign("failed", f"it ended after step {view.steps}: {error}", f"change what it names, then `{again}`"), view.steps, ())]
+            return [(Sign(kind, error, change), done, ())]
+    said = f"it ended after step {done}: {error}"
+    return [(Sign("failed", said, f"change what it names, then {again}"), done, ())]
 
 
 def advised(view: RunView, sign: Sign) -> str:

@@ -1,5 +1,5 @@
-"""Where a run is going: the sigmoid of score against compute, and the law of score against entropy, each fitted
-to the run so far, with an interval, and with what it would have said earlier.
+"""Where a run is going: the sigmoid of score against compute, and the law of score against entropy, each
+fitted to the run so far, with an interval, and with what it would have said earlier.
 
 Sigmoid (The Art of Scaling Reinforcement Learning Compute, arXiv 2510.13786, equation 1):
 R(C) = R_0 + (A - R_0) / (1 + (C_mid / C)^B), with C the steps done. For given B and C_mid it is linear in R_0
@@ -28,10 +28,10 @@ Floats = NDArray[np.float64]
 RESULT = "forecast.json"
 PARTS = {"third": 1 / 3, "half": 1 / 2}
 """Shares of the points from which the past forecasts are made."""
-STEEPNESS = np.geomspace(0.5, 6, 24)
+STEEPNESS = np.geomspace(0.5, 6, 28)
 """Values of B that are tried."""
-MIDDLES = 40
-"""How many values of C_mid are tried: from a quarter of the first step to twice the place that is asked for."""
+MIDDLES = 56
+"""How many values of C_mid are tried: from a quarter of the first step to twice the place asked for."""
 LARGEST_MEMORY = 0.8
 """Largest correlation of neighbouring residuals that is believed."""
 

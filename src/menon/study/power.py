@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from menon.streams import stream
-from menon.study.seed_test import LEVEL, PAIRS, test
+from menon.study.permutation import LEVEL, PAIRS, compared
 
 RUNS = 400
 """Simulated comparisons for one number of seeds; a power of .8 is known to .02."""
@@ -29,14 +29,14 @@ class Effect:
 
 def power(effect: Effect, seeds: int, level: float = LEVEL, runs: int = RUNS) -> float:
     """The share of `runs` simulated comparisons of `seeds` runs a side, normally distributed, in which the
-    very rule of `seed_test` claims the difference."""
+    very rule of `permutation` claims the difference."""
     rng = stream(0, "power", seeds)
     first, second = rng.standard_normal((2, runs, seeds))
     if effect.paired:
         a, b = np.zeros((runs, seeds)), effect.deviation_a * first
     else:
         a, b = effect.deviation_a * first, effect.deviation_b * second
-    return float(test(a, b + effect.difference, effect.paired, ARRANGEMENTS, 500).claimed(level).mean())
+    return float(compared(a, b + effect.difference, effect.paired, ARRANGEMENTS, 500).claimed(level).mean())
 
 
 def seeds_needed(effect: Effect, level: float = LEVEL, wanted: float = WANTED) -> int | None:

@@ -4,6 +4,7 @@ soon, and if that is not decided, how many seeds would decide."""
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 
 from menon.errors import UserError
 from menon.report.charts import TONES_IN_TURN, Axis, Band, Chart, Line
-from menon.study import seed_test
+from menon.study import permutation
+from menon.study.permutation import LEVEL, PAIRS
 from menon.study.power import WANTED, Effect, seeds_needed
 from menon.study.run_curves import AXES, At, Curve, efficiency_curves, held_out_curve
-from menon.study.seed_test import LEVEL, PAIRS
 from menon.study.seeds import Group, half_width, measures_of, seed_of
 
 POINTS = 41
@@ -175,8 +176,8 @@ def against(first: SetLine, one: SetLine, base: Group, group: Group) -> Against:
     a, b = np.array(first.values), np.array(one.values)
     if pairs:
         a, b = a[[x for x, _ in pairs]], b[[y for _, y in pairs]]
-    found = seed_test.test(a[None], b[None], bool(pairs))
-    ahead, low, high = seed_test.improvement(a, b, bool(pairs))
+    found = permutation.compared(a[None], b[None], bool(pairs))
+    ahead, low, high = permutation.improvement(a, b, bool(pairs))
     ends = [None if math.isnan(end) else float(end) for end in (found.low[0], found.high[0])]
     return Against(
         name=one.name,
@@ -187,8 +188,8 @@ def against(first: SetLine, one: SetLine, base: Group, group: Group) -> Against:
         high=ends[1],
         p=float(found.p[0]),
         p_holm=float(found.p[0]),
-        exact=seed_test.is_exact(len(a), len(b), bool(pairs)),
-        least_p=seed_test.least_p(len(a), len(b), bool(pairs)),
+        exact=permutation.is_exact(len(a), len(b), bool(pairs)),
+        least_p=permutation.least_p(len(a), len(b), bool(pairs)),
         improvement=ahead,
         improvement_low=low,
         improvement_high=high,
@@ -199,14 +200,12 @@ def against(first: SetLine, one: SetLine, base: Group, group: Group) -> Against:
 
 def settled(drafts: Sequence[Against], sets: Sequence[SetLine]) -> list[Against]:
     """The comparisons with corrected p values, and with the seeds that would decide the undecided ones."""
-    corrected = seed_test.holm([one.p for one in drafts])
+    corrected = permutation.holm([one.p for one in drafts])
     found = []
     for one, p, line in zip(drafts, corrected, sets[1:], strict=True):
         decided = one.decided and p <= LEVEL
         seeds = None if decided else seeds_for(one, sets[0], line, LEVEL / len(drafts))
-        found.append(
-            Against(**{**vars(one), "p_holm": p, "decided": decided, "seeds_to_decide": seeds})
-        )
+        found.append(Against(**{**vars(one), "p_holm": p, "decided": decided, "seeds_to_decide": seeds}))
     return found
 
 
@@ -219,9 +218,7 @@ def seeds_for(one: Against, first: SetLine, line: SetLine, level: float) -> int 
         order = [y for _, y in paired_places(first, line)]
         deviation = stdev(line.values[y] - x for x, y in zip(first.values, order, strict=True))
         return seeds_needed(Effect(one.difference, deviation, 0.0, True), level)
-    return seeds_needed(
-        Effect(one.difference, stdev(first.values), stdev(line.values), False), level
-    )
+    return seeds_needed(Effect(one.difference, stdev(first.values), stdev(line.values), False), level)
 
 
 # How soon
@@ -253,7 +250,7 @@ def efficiency(
 def parted(curves: Sequence[Curve], groups: Sequence[Group]) -> list[Sequence[Curve]]:
     """The curves of all runs, set by set."""
     ends = np.cumsum([0, *(len(group.runs) for group in groups)])
-    return [curves[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [curves[start:end] for start, end in pairwise(ends)]
 
 
 def usual(values: Sequence[float | None]) -> float | None:

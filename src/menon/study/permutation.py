@@ -53,13 +53,13 @@ class Tested:
         return (self.p <= level) & ((self.low > 0) | (self.high < 0))
 
 
-def test(a: Floats, b: Floats, paired: bool, most: int = MOST, draws: int = DRAWS) -> Tested:
+def compared(a: Floats, b: Floats, paired: bool, most: int = MOST, draws: int = DRAWS) -> Tested:
     """Compares a [S, n_a] with b [S, n_b]; row by row, and with `paired` number by number.
 
     Unpaired: all ways to deal the n_a + n_b numbers out to two sides of these sizes, by Welch's statistic
-    |mean_b - mean_a| / sqrt(s_a^2 / n_a + s_b^2 / n_b), because a test of the plain difference of means claims
-    too much where the spreads differ (Janssen 1997). With a single number on a side there is no s^2, and
-    the difference of means is the statistic. Paired: all ways to give the n differences a sign.
+    |mean_b - mean_a| / sqrt(s_a^2 / n_a + s_b^2 / n_b), because a test of the plain difference of means
+    claims too much where the spreads differ (Janssen 1997). With a single number on a side there is no s^2,
+    and the difference of means is the statistic. Paired: all ways to give the n differences a sign.
     """
     p = paired_p(b - a, most) if paired else unpaired_p(a, b, most)
     low, high = paired_interval(b - a, draws) if paired else unpaired_interval(a, b, draws)
