@@ -133,7 +133,7 @@ SICK = (
         FAST,
     ),
     sick("cut_answers", "cut", "max_new_tokens=18", "steps=8"),
-    sick("equal_groups", "few_groups", "temperature=0.05", "steps=8"),
+    sick("equal_groups", "same_text", "temperature=0.05", "steps=8"),
     sick("nothing_stated", "unread", "reward=math", "steps=6"),
     sick("ratio", "ratio", "steps=6", plant=other_old_logp),
     sick("held_out_flat", "flat", "reward=rewards.py:nines", "steps=14", FAST),

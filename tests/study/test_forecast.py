@@ -1,4 +1,4 @@
-"""Two laws of where a run is going: planted curves are found, intervals hold what comes, and the past is scored."""
+"""Two laws of where a run is going: planted curves are found, intervals hold what comes, the past is kept."""
 
 import json
 import math

@@ -1,5 +1,5 @@
-"""Is one set of runs better than another: permutations, intervals and corrections by hand, and simulations of sets
-without a difference and with known ones (the whole of them: scripts/compare_table.py)."""
+"""Is one set of runs better than another: permutations, intervals and corrections by hand, and simulations
+of sets without a difference and with known ones (the whole of them: scripts/compare_table.py)."""
 
 import math
 
@@ -33,8 +33,7 @@ def test_all_deals_of_two_against_two_by_hand():
 
 
 def test_the_statistic_is_welchs_and_not_the_difference():
-    """0, 0 and 10 against 4, 5, 6: the plain difference of the deal (0, 0, 4) against (5, 6, 10) is larger, but
-    so is that of others; counted by brute force with the formula written out."""
+    """0, .5 and 10 against 4, 5 and 6.5, counted by brute force with the formula written out."""
     from itertools import combinations
 
     values = [0.0, 0.5, 10.0, 4.0, 5.0, 6.5]

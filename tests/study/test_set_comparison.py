@@ -74,7 +74,7 @@ def test_at_equal_steps_and_tokens(sets):
 
 
 def test_when_a_level_was_reached(sets):
-    """The level is a's mean, .52: three of its runs reach it, and b's first after 8 * (.52 - .1) / .6 steps."""
+    """The level is a's mean, .52: three of its runs reach it, b's first after 8 * (.52 - .1) / .6 steps."""
     found = compare_sets(sets)
     assert (found.level, found.level_of) == (pytest.approx(0.52), "held-out questions")
     assert [value is None for value in found.sets[0].reached["steps"]] == [True, True, False, False, False]

@@ -1,12 +1,12 @@
 """`menon compare`: two evaluations question by question, or sets of runs over their seeds."""
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from menon.cli.words import NO_OPTION, json_alone, understand, wants_json
+from menon.cli.plain_json import json_alone, print_json
+from menon.cli.words import NO_OPTION, understand, wants_json
 from menon.errors import UserError
 from menon.record.layout import SWEEP, Layout
 
@@ -61,7 +61,7 @@ def compare(words: Sequence[str]) -> int:
     if not alone:
         print("\n".join(lines))
     if as_json:
-        print(json.dumps(numbers), flush=True)
+        print_json(numbers)
     return 0
 
 
@@ -132,9 +132,12 @@ def by_question(
     """The comparison of evaluations, each with the first, as lines and as plain data."""
     from menon.eval.compare import compare_results as compared
     from menon.eval.stored import read_items, read_pair
+    from menon.record.reader import RunView
 
     if groups is None or len(groups) < 2:
         if at is not None:
+            for word in words:
+                RunView.open(word)
             raise UserError("at= is for runs that are compared with each other; leave it out")
         results, names = list(read_pair([Path(word) for word in words])), (list(words) * 2)[:2]
     else:

@@ -1,11 +1,11 @@
 """`menon diagnose RUN`: what is wrong with a run, in words."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from menon.cli.words import NO_OPTION, json_alone, understand, wants_json
+from menon.cli.plain_json import json_alone, print_json
+from menon.cli.words import NO_OPTION, understand, wants_json
 from menon.errors import UserError
 from menon.printable import printable
 
@@ -39,7 +39,7 @@ def diagnose(words: Sequence[str]) -> int:
     else:
         print("\n".join(lines(result)))
     if as_json:
-        print(json.dumps(result.as_json()), flush=True)
+        print_json(result.as_json())
     return 0
 
 

@@ -10,6 +10,7 @@ from menon.assembly.run import configured, use
 from menon.cli.command import asked_by
 from menon.cli.configuration import as_yaml, described, wrapped
 from menon.cli.help import width_here
+from menon.cli.plain_json import json_alone, print_json
 from menon.cli.stages import explained
 from menon.errors import UserError
 from menon.recipes import PIPELINES
@@ -25,7 +26,9 @@ def explain(words: Sequence[str]) -> int:
     """Says what a run would do, before anything runs: the objective and every part with its formula and
     settings, sizes of a step and of an update, how far off-policy it learns, threads, memory. Takes what
     `menon train` takes. With full=true it writes the whole configuration as YAML instead, which `menon train`
-    reads: menon explain grpo full=true > run.yaml."""
+    reads: menon explain grpo full=true > run.yaml. --json prints settings and sizes as JSON and nothing
+    else."""
+    words, alone = json_alone(words)
     full = [word for word in words if word.startswith("full=")]
     if any(word not in ("full=true", "full=false") for word in full):
         raise UserError(f"'{full[-1]}' is neither full=true nor full=false")
@@ -37,6 +40,8 @@ def explain(words: Sequence[str]) -> int:
     chosen = threads.choose(asked.settings)
     use(chosen, "cpu")
     if asked.recipe in PIPELINES:
+        if alone:
+            raise UserError(f"--json is about one run; {asked.recipe} has several stages")
         if full:
             raise UserError(f"full=true writes the settings of one run; {asked.recipe} has several stages")
         print("\n".join(explained(asked.recipe, asked.changes, width_here())))
@@ -52,6 +57,9 @@ def explain(words: Sequence[str]) -> int:
     model = size_of_model(policy.model)
     config = replace(config, source=replace(config.source, max_new_tokens=assumed_length(wanted, model)))
     found = sizes(config)
+    if alone:
+        print_json({"recipe": config.recipe, "settings": plain_data(config), "sizes": found, "model": model})
+        return 0
     workers = num_workers(config.engine, model)
     rate = policy.optimiser.learning_rate
     if config.rows is not None:

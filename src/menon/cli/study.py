@@ -1,14 +1,14 @@
 """`menon study entropy RUN` and `menon study forecast RUN`: what a run's record says about its entropy and
 its end, as tables. The numbers are stored in the run folder."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from menon import threads
 from menon.assembly.run import use
-from menon.cli.words import NO_OPTION, json_alone, understand, wants_json
+from menon.cli.plain_json import json_alone, print_json
+from menon.cli.words import NO_OPTION, understand, wants_json
 from menon.errors import UserError
 from menon.report.text_lines import printable
 
@@ -28,7 +28,7 @@ def study(words: Sequence[str]) -> int:
 
     entropy: the law that links entropy to the score, forking tokens, overlap with the base. forecast: the
     score at the run's last planned step by two laws, each with its interval and with what it would have said
-    earlier; --json prints JSON alone.
+    earlier. --json prints the numbers as JSON and nothing else.
     """
     rest, alone = json_alone(words)
     asked = understand(rest, no_option=NO_OPTION)
@@ -43,8 +43,6 @@ def study(words: Sequence[str]) -> int:
                 f"study forecast takes no setting, and {next(iter(settings))} is one; leave it out"
             )
         return forecast(run, alone, as_json)
-    if alone:
-        raise UserError("study entropy has no --json; its numbers are in study/entropy.json of the run")
     use(threads.choose(settings), "cpu")
     from menon.record.layout import Layout
     from menon.settings import read
@@ -52,6 +50,9 @@ def study(words: Sequence[str]) -> int:
     from menon.study.entropy import study as made
 
     found = made(run, read(EntropyStudy, settings))
+    if alone:
+        print_json(found)
+        return 0
     print(f"menon study entropy  {run}\n")
     for line in report(found):
         print(line)
@@ -68,7 +69,7 @@ def forecast(run: Path, alone: bool, as_json: bool) -> int:
     if not alone:
         print("\n".join([f"menon study forecast  {run}", "", *forecast_lines(found)]))
     if as_json:
-        print(json.dumps(found), flush=True)
+        print_json(found)
     return 0
 
 

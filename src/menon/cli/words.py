@@ -48,15 +48,6 @@ def wants_json(settings: Tree) -> bool:
     return bool(given == "true")
 
 
-def json_alone(words: Sequence[str]) -> tuple[list[str], bool]:
-    """The words without `--json`, and whether it was there: then stdout gets JSON and nothing else.
-
-    >>> json_alone(["runs/mine", "--json"])
-    (['runs/mine'], True)
-    """
-    return [word for word in words if word != "--json"], "--json" in words
-
-
 def check_once(words: Sequence[str]) -> None:
     """UserError where a command gives one setting twice, with different values: one would be dropped
     unsaid."""

@@ -108,8 +108,8 @@ def flat(evaluations: Sequence[Line], lines: Sequence[Line], settings: Mapping[s
         return None
     return Sign(
         "flat",
-        f"the reward rose in training from {start:.3g} to {end:.3g} (means of {window} steps), and the {known} "
-        f"on {now.get('n', 0):.0f} held-out questions did not: {begin[known]:.3g} before step 1, "
+        f"the reward rose in training from {start:.3g} to {end:.3g} (means of {window} steps), and the "
+        f"{known} on {now.get('n', 0):.0f} held-out questions did not: {begin[known]:.3g} before step 1, "
         f"{now[known]:.3g} after step {now['step']}",
         "take more questions, fewer steps, or lower learning_rate: it learns its questions by heart"
         if more_right > error

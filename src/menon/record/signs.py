@@ -295,6 +295,7 @@ FOLLOWS: Mapping[str, tuple[str, ...]] = {
         *("explosion", "collapse", "repetition", "short", "flat", "endless", "cut", "blank", "unread"),
         *("same_text", "all_right", "constant", "all_wrong", "equal_groups", "graders", "skipped"),
     ),
+    "explosion": ("short",),
     "all_wrong": ("explosion", "collapse", "repetition", "short", "flat"),
     "cut": ("endless", "repetition"),
     "clipped": ("apart", "stale", "ratio"),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menon.record.alarm import LITTLE, alarms
-from menon.record.hacking import rule_of
+from menon.record.hacking import kind_of, rule_of
 from menon.record.sign import Sign
 from menon.settings import setting
 
@@ -33,7 +33,11 @@ SHRUNK = 1 / 3
 REPEATS, TIMES_REPEATED = 0.1, 2.5
 """The repeat score from which on answers repeat themselves, and how many times that of the first step."""
 CLIPPED = 0.08
-"""Share of clipped tokens from which on an update is mostly clip."""
+"""Share of clipped tokens from which on clips decide too much; healthy runs of the base have .01."""
+OF_ANSWERS = ("gspo", "geo_mean", "vespo")
+"""Losses whose ratio is one number per answer: their clips are meant to leave out more."""
+CLIPPED_ANSWERS = 0.5
+"""Share of clipped answers from which on that is too many."""
 CUT = 0.25
 """Share of cut answers from which on what is learned is to be short."""
 FAILED = 0.02
@@ -127,8 +131,7 @@ def calmer(settings: Settings) -> str:
     """What keeps the entropy where it is: the coefficient of a term on it, where the run has one."""
     terms = setting(settings, "objective") or {}
     for name, term in terms.items():
-        loss = term.get("loss") if isinstance(term, Mapping) else None
-        if (loss.get("kind") if isinstance(loss, Mapping) else loss) == "entropy":
+        if kind_of(term.get("loss")) == "entropy":
             coef = term.get("coef", 1)
             return f"bring objective.{name}.coef, now {coef:g}, nearer to 0, or lower learning_rate"
     return f"lower learning_rate, now {setting(settings, 'learning_rate')}"
@@ -292,7 +295,9 @@ def failing_graders(lines: Lines, settings: Settings) -> Sign | None:
 def clipped(lines: Lines, settings: Settings) -> Sign | None:
     """Clips decide a large part of the tokens, or of the answers."""
     share = latest(lines, "clip/frac", SOME_STEPS)
-    if share is None or share < CLIPPED:
+    terms = setting(settings, "objective") or {}
+    of_answers = any(kind_of(term.get("loss")) in OF_ANSWERS for term in terms.values())
+    if share is None or share < (CLIPPED_ANSWERS if of_answers else CLIPPED):
         return None
     return Sign(
         "clipped",
