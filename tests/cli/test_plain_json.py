@@ -61,7 +61,10 @@ def test_show(run, capsys):
     logp = run.transcripts.rows(2, ["behaviour_logp", "is_action"], group)[1]
     wanted = [value for value, acts in zip(logp["behaviour_logp"], logp["is_action"], strict=True) if acts]
     assert [token["behaviour_logp"] for token in one["tokens"] if token["is_action"]] == pytest.approx(wanted)
-    assert "".join(token["text"] for token in one["tokens"]) in run.transcripts.rows(2, ["text"], group)[1]["text"]
+    assert (
+        "".join(token["text"] for token in one["tokens"])
+        in run.transcripts.rows(2, ["text"], group)[1]["text"]
+    )
 
 
 def test_explain(capsys):

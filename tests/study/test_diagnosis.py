@@ -236,6 +236,16 @@ def test_values_of_another_kind_are_left_out(tmp_path):
     assert causes(write_run(tmp_path / "run", lines)) == ["cut"]
 
 
+def test_settings_and_evaluations_of_another_kind(tmp_path):
+    odd = {"source": 5, "objective": ["x"], "advantage": "y", "engine": {"dtype": 3}}
+    lines = [{"trunc_rate": 0.5, "entropy/mean": 0.001, "len/mean": 1.0}] * 4
+    folder = write_run(tmp_path / "run", lines, settings=odd, evaluations=[{"step": 0, "accuracy": "x"}] * 2)
+    (folder / "events.jsonl").write_text('{"kind": 3}\n{"step": 1}\n')
+    found = diagnose(folder)
+    assert "cut" in [one.cause for one in found.findings]
+    assert any("of another kind" in note for note in found.notes)
+
+
 def test_an_earlier_format_without_texts_and_events(tmp_path):
     old = {"max_new_tokens": 30, "prompts_per_step": 8, "samples_per_prompt": 8, "seed": 0, "steps": 4}
     folder = write_run(

@@ -127,10 +127,16 @@ def earns_no_more(lines: Lines, settings: Settings) -> bool:
 # The policy
 
 
+def terms_of(settings: Settings) -> dict[str, Mapping[str, Any]]:
+    """The terms of the objective by name."""
+    terms = setting(settings, "objective")
+    found = terms.items() if isinstance(terms, Mapping) else ()
+    return {name: term for name, term in found if isinstance(term, Mapping)}
+
+
 def calmer(settings: Settings) -> str:
     """What keeps the entropy where it is: the coefficient of a term on it, where the run has one."""
-    terms = setting(settings, "objective") or {}
-    for name, term in terms.items():
+    for name, term in terms_of(settings).items():
         if kind_of(term.get("loss")) == "entropy":
             coef = term.get("coef", 1)
             return f"bring objective.{name}.coef, now {coef:g}, nearer to 0, or lower learning_rate"
@@ -195,7 +201,8 @@ def short(lines: Lines, settings: Settings) -> Sign | None:
 def price_of_length(settings: Settings) -> str:
     """What to lower where a part makes long answers cost; "" without one."""
     prices = {"linear_length": "slope", "length_reward": "factor", "overlong": "factor"}
-    for name, part in (setting(settings, "advantage") or {}).items():
+    parts = setting(settings, "advantage")
+    for name, part in parts.items() if isinstance(parts, Mapping) else ():
         if isinstance(part, Mapping) and (knob := prices.get(str(part.get("kind")))):
             return f"lower advantage.{name}.{knob}, now {part.get(knob)}"
     return ""
@@ -295,8 +302,7 @@ def failing_graders(lines: Lines, settings: Settings) -> Sign | None:
 def clipped(lines: Lines, settings: Settings) -> Sign | None:
     """Clips decide a large part of the tokens, or of the answers."""
     share = latest(lines, "clip/frac", SOME_STEPS)
-    terms = setting(settings, "objective") or {}
-    of_answers = any(kind_of(term.get("loss")) in OF_ANSWERS for term in terms.values())
+    of_answers = any(kind_of(term.get("loss")) in OF_ANSWERS for term in terms_of(settings).values())
     if share is None or share < (CLIPPED_ANSWERS if of_answers else CLIPPED):
         return None
     return Sign(

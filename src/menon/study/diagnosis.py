@@ -15,6 +15,7 @@ from menon.record import disk
 from menon.record.reader import RunView
 from menon.record.sign import RANK, Kind, Sign
 from menon.record.signs import FOLLOWS, Signs, after_evaluation, first_signs
+from menon.study.listing import WRONG
 from menon.types import Floats, Graded, Prompt, Rollout, StepReport, Verdict
 from menon.unpacking import read_parquet
 
@@ -98,7 +99,7 @@ class Stored:
             there = files.columns(step)
             rows = files.rows(step, [name for name in (*ROW, GRADED_TEXT) if name in there])
             return tuple(graded_of(row) for row in rows)
-        except (UserError, OSError, ValueError, KeyError, TypeError) as error:
+        except (UserError, OSError, *WRONG) as error:
             what = " ".join(str(error).split())[:120]
             self.notes.append(f"{files.holds} of step {step} cannot be read and are left out ({what})")
             return ()
@@ -112,7 +113,7 @@ class Stored:
             return {
                 name: np.concatenate([np.asarray(row) for row in table[name].to_pylist()]) for name in TOKENS
             }
-        except (UserError, OSError, ValueError, KeyError, TypeError):
+        except (UserError, OSError, *WRONG):
             return {}  # `graded` has said that the file cannot be read
 
 
@@ -158,8 +159,16 @@ def diagnose(path: Path | str) -> Diagnosis:
     view = RunView.open(path)
     stored = Stored(view)
     lines, evaluations = stored.lines(), stored.evaluations()
-    found = [*before(stored), *in_steps(stored, lines), *at_evaluations(evaluations, lines, view.settings)]
-    found += at_end(view)
+    found = in_steps(stored, lines)
+    for part in (
+        lambda: before(stored),
+        lambda: at_evaluations(evaluations, lines, view.settings),
+        lambda: at_end(view),
+    ):
+        try:
+            found += part()
+        except WRONG as error:
+            stored.notes.append(f"evaluations or events have values of another kind than a run's ({error})")
     if not lines:
         stored.notes.append("no step is recorded yet, so only its beginning and its end can be diagnosed")
     kinds = {sign.kind for sign, _, _ in found}
@@ -206,7 +215,12 @@ def in_steps(stored: Stored, lines: Sequence[Line]) -> list[Seen]:
         numbers = {name: np.nan if value is None else value for name, value in line.items()}
         prints = str(numbers.pop("fingerprint", ""))
         report = StepReport(step, numbers, graded, columns, np.zeros(1, np.int64), prints)
-        for sign in signs.all_after(report):
+        try:
+            new = signs.all_after(report)
+        except WRONG as error:
+            stored.notes.append(f"step {step} has values of another kind than a run's ({error}); left out")
+            continue
+        for sign in new:
             signs.said.add(sign.kind)
             found.append((sign, step, graded))
     return found
