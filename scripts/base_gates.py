@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from menon.assembly.placement import model_name
+from menon.assembly.models import model_name
 from menon.base.search import HABITS
 from menon.base.tokenizer import END_ID, PAD_ID, decode, encode
 from menon.engines.decoding.torch_sampler import TorchSampler

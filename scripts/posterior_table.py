@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from menon.assembly.evaluation import task_rows
-from menon.assembly.placement import model_name
+from menon.assembly.models import model_name
 from menon.assembly.questions import rendered
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy

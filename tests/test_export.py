@@ -14,7 +14,7 @@ from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from safetensors.torch import load_file
 
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
-from menon.assembly.placement import saved_dtypes
+from menon.assembly.models import saved_dtypes
 from menon.base import BASES
 from menon.cli import main
 from menon.cli.words import last_of_each

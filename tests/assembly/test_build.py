@@ -11,7 +11,7 @@ import torch
 from helpers import tiny_model, tiny_tokenizer
 from menon.advantage import GRPO
 from menon.assembly.build import build
-from menon.assembly.placement import device_of
+from menon.assembly.models import device_of
 from menon.assembly.questions import apart, stop_of
 from menon.base import BASES
 from menon.config import OnlineSource, RunConfig, changed

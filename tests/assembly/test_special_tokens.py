@@ -1,7 +1,6 @@
 """Special tokens that a policy writes: what ends an answer, and what rewards and environments read."""
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,8 +71,7 @@ def test_what_an_environment_reads_and_what_it_adds(keep):
     heard: list[str] = []
     sampler = sampler_of({TURN: 6.0, END: -50.0}, keep)
     source = OnlineSource(environment=Hears(heard), keep_special_tokens=keep)
-    placed: Any = SimpleNamespace(tokenizer=sampler.tokenizer, sampler=sampler)
-    (graded,) = answer_with(source, 0, placed.tokenizer, placed.sampler)(
+    (graded,) = answer_with(source, 0, sampler.tokenizer, sampler.detokenizer.text)(
         asked(count=1), [0], sampler, environment_alone
     )
     assert len(heard) == 3

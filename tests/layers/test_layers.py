@@ -11,6 +11,7 @@ OPEN = {
     *("recipes", "cli", "study", "workbench", "assembly", "base", "pipeline"),
     *(
         "config",
+        "engine_settings",
         "old_formats",
         "validate",
         "columns",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from menon.assembly.models import models_here
 from menon.assembly.placement import Placed
 from menon.engines.answered import Answered
 from menon.engines.decoding.stop_strings import text_of
@@ -33,8 +34,9 @@ def give_answers(advantage: Mapping[str, Any], prompts: Sequence[Prompt], placed
             raise UserError(
                 f"two rows ask the same ({prompt.text[:60]!r}) and have different answers; keep one of them"
             )
-    placed.host.models[ANSWERED] = Answered(
-        placed.host.models["policy"],
+    models = models_here(placed.host, "answer_probability")
+    models[ANSWERED] = Answered(
+        models["policy"],
         answers,
         markers.pop(),
         text_of(placed.tokenizer, skip_special=False),

@@ -13,10 +13,11 @@ from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.answers import give_answers
 from menon.assembly.header import header
 from menon.assembly.hints import hints_of
+from menon.assembly.models import device_of
 from menon.assembly.notices import advice_for, notices
 from menon.assembly.origin import origin_of_run
 from menon.assembly.own_parts import own_arrange, own_credit, own_reference, own_rollout, own_term
-from menon.assembly.placement import Placed, device_of, place
+from menon.assembly.placement import Placed, place
 from menon.assembly.questions import (
     check_tags,
     own_questions,
@@ -105,7 +106,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         around = with_tokenizer(around, config.source, placed)
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling, placed)
         online = online_of(config.source, prompts, placed, grade, around)
-        policy, machine = config.models.policy, f"{placed.sampler.model.device}, {config.engine.dtype}"
+        policy, machine = config.models.policy, f"{placed.device}, {config.engine.dtype}"
         source: Source = Queued(online, config.source.ahead) if config.source.ahead else online
         source = source if hints is None else Told(source, hints)
         undo.callback(source.close)
@@ -159,7 +160,8 @@ def online_of(
     source: OnlineSource, prompts: Sequence[Prompt], placed: Placed, grade: Grade, around: Around
 ) -> Online:
     """What the policy writes to these questions; `around` has the tokenizer."""
-    check_memory(source.rollout, around, prompts, placed.sampler)
+    if isinstance(placed.sampler, TorchSampler):
+        check_memory(source.rollout, around, prompts, placed.sampler)
     return Online(
         ORDERS[source.order](prompts, around.seed),
         placed.sampler,
@@ -192,7 +194,7 @@ def evaluation_of(
 ) -> Evaluation:
     """The evaluation of a run, at temperature 1, with the length and the stop strings of training. Its
     answers do not depend on the run's seed."""
-    answer = answer_with(source, source.heldout_seed, placed.tokenizer, placed.sampler)
+    answer = answer_with(source, source.heldout_seed, placed.tokenizer, placed.decode)
     sampling = Sampling(sampling.max_new_tokens, stop=sampling.stop)
     return Evaluation(tuple(heldout), grade, sampling, seed=source.heldout_seed, answer=answer)
 
@@ -224,7 +226,7 @@ def with_tokenizer(around: Around, source: OnlineSource, placed: Placed) -> Arou
 
     return replace(
         around,
-        answer=answer_with(source, around.seed, placed.tokenizer, placed.sampler),
+        answer=answer_with(source, around.seed, placed.tokenizer, placed.decode),
         decode_each=decode_each,
     )
 
@@ -285,7 +287,7 @@ def shows_of(source: OnlineSource) -> Shows:
 
 
 def answer_with(
-    source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerBase, sampler: TorchSampler
+    source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerBase, decode: Callable[[list[int]], str]
 ) -> Answer:
     """One turn, or turns with the run's environment."""
     if source.environment is None:
@@ -293,7 +295,7 @@ def answer_with(
     environment = source.environment
     if isinstance(environment, Verifiers) and not environment.tokenizer:
         environment = replace(environment, tokenizer=str(tokenizer.name_or_path))
-    go_on, mark, decode = continue_with(tokenizer), marker_for(tokenizer), sampler.detokenizer.text
+    go_on, mark = continue_with(tokenizer), marker_for(tokenizer)
     if getattr(environment, "special_tokens", False):
         mark = str
 

@@ -15,7 +15,7 @@ from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_tas
 from menon.assembly.answer_length import default_length, least_room, length_for
 from menon.assembly.as_run import source_of_run
 from menon.assembly.build import answer_with, truth_of
-from menon.assembly.placement import WEIGHTS_DTYPE, device_of, model_name
+from menon.assembly.models import WEIGHTS_DTYPE, device_of, model_name
 from menon.assembly.questions import (
     check_tags,
     heldout_questions,
@@ -116,7 +116,7 @@ def evaluate(
                 keep_special_tokens=config.keep_special_tokens,
             )
         ) as sampler:
-            write = answer_with(source, config.seed, tokenizer, sampler)
+            write = answer_with(source, config.seed, tokenizer, sampler.detokenizer.text)
             evaluation = Evaluation(tuple(prompts), grade, sampling_of(config), config.per_question, write)
             on_ready(config)
             start = time.perf_counter()

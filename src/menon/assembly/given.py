@@ -11,9 +11,10 @@ from menon.assembly.answer_length import length_for
 from menon.assembly.build import close_grade, evaluation_of, grade_of, plan_of, probe_of, reward_of
 from menon.assembly.chat_template import chat_with, check_used
 from menon.assembly.header import quantity
+from menon.assembly.models import device_of
 from menon.assembly.negatives import sampler_of_reference, with_negatives
 from menon.assembly.origin import origin_of_run
-from menon.assembly.placement import Placed, Unwritten, device_of, place, place_without_sampler
+from menon.assembly.placement import Placed, Unwritten, place, place_without_sampler
 from menon.assembly.questions import (
     held_out,
     heldout_questions,
@@ -203,13 +204,12 @@ def header_of(
     dtype: str,
 ) -> dict[str, str]:
     """The lines that describe the run, above its progress."""
-    weights = list(placed.host.models["policy"].weights().values())
     epoch = -(-len(train) // rows.rows_per_step)
     return {
-        "model": f"{policy.model}, {quantity(sum(weight.numel() for weight in weights))} parameters",
+        "model": f"{policy.model}, {quantity(placed.parameters)} parameters",
         "data": f"{rows.data}, {len(train):,} {NAMES[rows.form]}; all are seen in {epoch:,} steps",
         "step": f"{rows.step}, learning rate {policy.optimiser.learning_rate:g}",
-        "machine": f"{weights[0].device}, {dtype}",
+        "machine": f"{placed.device}, {dtype}",
     }
 
 

@@ -11,6 +11,7 @@ import torch
 
 from menon.assembly.answer_length import least_room
 from menon.assembly.chat_template import chat_with
+from menon.assembly.models import models_here
 from menon.assembly.placement import Placed
 from menon.assembly.questions import rendered
 from menon.config import OnlineSource
@@ -41,8 +42,8 @@ def hints_of(
     UserError: a column that rows lack, or two hints for one prompt."""
     if not questions:
         return None
-    teacher = Reprompted(placed.host.models["teacher"], {})
-    placed.host.models["teacher"] = teacher
+    models = models_here(placed.host, "teacher_question")
+    teacher = models["teacher"] = Reprompted(models["teacher"], {})
     if not any(map(fields_of_step, questions)):
         teacher.prompts = fixed(questions[0], prompts, source, placed, notify)
         return None

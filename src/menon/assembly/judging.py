@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from menon.assembly.placement import device_of
+from menon.assembly.models import device_of
 from menon.assembly.reward_models import with_models
 from menon.parts import Around
 from menon.reward.code.signatures import Asked

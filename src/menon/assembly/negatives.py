@@ -9,6 +9,7 @@ import numpy as np
 
 from menon import ragged
 from menon.assembly.answer_length import length_for
+from menon.assembly.models import models_here
 from menon.assembly.placement import Placed, Unwritten
 from menon.assembly.questions import stop_of
 from menon.batch import pack_examples
@@ -70,7 +71,7 @@ def sampler_of_reference(
         )
     if kind == "chains" and models.policy.head != "reward":
         raise UserError("negatives=chains draws by the score of the policy's head; set head=reward")
-    reference: Any = placed.host.models["reference"]
+    reference: Any = models_here(placed.host, f"negatives={kind}")["reference"]
     return TorchSampler(reference.model, placed.tokenizer, seed=seed, slots=slots)
 
 

@@ -9,7 +9,6 @@ from menon.assembly.placement import Placed
 from menon.assembly.questions import stop_of
 from menon.base import BASES
 from menon.config import Models, OnlineSource, Policy
-from menon.engines.hf_models import end_token_ids
 from menon.prompts.reader import Row
 from menon.prompts.template import find_template
 from menon.update.optimiser import Optimiser, rate
@@ -115,7 +114,7 @@ def unheard_end(source: OnlineSource, placed: Placed) -> str:
     used = form.as_turn or end in form.text
     if not end or not used or any(one in after for one in stop_of(source)):
         return ""
-    if tokenizer.convert_tokens_to_ids(end) in end_token_ids(placed.sampler.model, tokenizer):
+    if tokenizer.convert_tokens_to_ids(end) in placed.ends:
         return ""
     return (
         f"the chat template ends a turn with {end}, which does not end an answer of this model; set "

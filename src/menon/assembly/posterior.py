@@ -20,7 +20,7 @@ from menon.assembly.evaluation import (
     settled,
     source_of,
 )
-from menon.assembly.placement import WEIGHTS_DTYPE, device_of
+from menon.assembly.models import WEIGHTS_DTYPE, device_of
 from menon.assembly.posterior_numbers import Numbers, numbers_of
 from menon.assembly.questions import check_tags, proved
 from menon.batch import pack

@@ -15,7 +15,7 @@ from menon.assembly.evaluation import (
     sampling_of,
     task_rows,
 )
-from menon.assembly.placement import WEIGHTS_DTYPE, device_of
+from menon.assembly.models import WEIGHTS_DTYPE, device_of
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.hf_models import load_policy

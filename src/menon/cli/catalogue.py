@@ -200,7 +200,7 @@ OWNERS = {
     "models.policy": ("config", "Policy"),
     "models.policy.optimiser": ("update.optimiser", "Optimiser"),
     "models.policy.natural": ("update.optimiser", "NaturalGradient"),
-    "engine": ("config", "Engine"),
+    "engine": ("engine_settings", "Engine"),
     "": ("config", "RunConfig"),
     "objective.policy": ("update.terms", "Term"),
     "models": ("config", "Models"),

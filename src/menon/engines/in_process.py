@@ -1,7 +1,7 @@
 """The models of a run in this process: the first `ModelHost`, and the reference for all others."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from menon.engines.protocols import Learner, Models, Scorer, check_same_model
 from menon.errors import UserError
 from menon.state_codec import decode, encode
 from menon.sync.fingerprint import fingerprint
+from menon.sync.pairs import model_tensors
 from menon.types import Metric, merge
 from menon.update.host import Ask, Job
 from menon.update.objective import cut
@@ -72,6 +73,10 @@ class InProcessHost:
 
     def fingerprint(self, role: str) -> str:
         return fingerprint(self._model(role).weights())
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """The policy's live tensors (see `sync.protocols.Gives`)."""
+        return model_tensors(self._model("policy").weights())
 
     # Files
 

@@ -4,7 +4,7 @@ Dropout is off, in training too: a policy is trained on the distribution that it
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +19,7 @@ from menon.engines.log_probs import CHUNK, wide
 from menon.engines.parallel_passes import side_by_side
 from menon.engines.protocols import LogitRows, Models, check_same_model
 from menon.errors import UserError
+from menon.sync.pairs import model_tensors
 from menon.types import Mean, Metric, Sum, merge
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs
 from menon.update.optimiser import Optimiser, rate
@@ -145,6 +146,10 @@ class TorchScorer:
         for name, head in self.heads.items():
             named |= {f"{name}_head.{part}": weight for part, weight in head.named_parameters()}
         return named
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """The live tensors of the model without its heads (see `sync.protocols.Gives`)."""
+        return model_tensors(self.weights())
 
 
 class Passed(NamedTuple):

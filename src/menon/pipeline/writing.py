@@ -13,7 +13,7 @@ from menon.assembly.answer_length import least_room, length_for
 from menon.assembly.build import around_here, close_grade, grade_of, reward_of
 from menon.assembly.evaluation import folder_of
 from menon.assembly.hints import hinted
-from menon.assembly.placement import WEIGHTS_DTYPE, device_of
+from menon.assembly.models import WEIGHTS_DTYPE, device_of
 from menon.assembly.questions import prompts_to_train, questions, rendered
 from menon.assembly.reward_models import with_models
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy

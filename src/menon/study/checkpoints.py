@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from menon.assembly.placement import model_name
+from menon.assembly.models import model_name
 from menon.batch import Batch
 from menon.engines.hf_models import folder_of, load_policy
 from menon.engines.tokenizer_files import load_tokenizer

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from menon.assembly.placement import device_of, model_name
+from menon.assembly.models import device_of, model_name
 from menon.batch import Batch, take
 from menon.engines.added_tokens import add_tokens
 from menon.engines.decoding.stop_strings import text_of

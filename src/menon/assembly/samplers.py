@@ -1,0 +1,46 @@
+"""The sampler of a run."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from menon.config import Control, OnlineSource
+from menon.engine_settings import Engine
+from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
+from menon.engines.machine import has_bf16, workers
+
+ALTERNATIVES = 8
+"""Most probable tokens that `record=full` keeps beside each token that was drawn."""
+
+
+def sampler_of(
+    source: OnlineSource,
+    engine: Engine,
+    control: Control,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    notify: Callable[[str], None],
+) -> TorchSampler:
+    """A sampler on the learner's own weights where both have one dtype and take turns, else on a copy of the
+    weights."""
+    settings: dict[str, Any] = {
+        "seed": control.seed,
+        "slots": engine.slots,
+        "fixed_slots": engine.fixed_slots,
+        "processes": workers(model.num_parameters(), model.device),
+        "alternatives": ALTERNATIVES if control.record == "full" else 0,
+        "kept": source.top_k if source.truncation == "exact" else 0,
+        "keep_special_tokens": source.keep_special_tokens,
+    }
+    if engine.dtype != "bfloat16":
+        weights = copy.deepcopy(model).requires_grad_(False) if source.ahead else model
+        return TorchSampler(weights, tokenizer, **settings)
+    if not has_bf16(model.device):
+        notify(
+            f"this {model.device.type} has no bfloat16 instructions and emulates them slowly; dtype=float32 "
+            "is faster here"
+        )
+    return TorchSampler(own_copy(model, torch.bfloat16), tokenizer, **settings)
