@@ -237,7 +237,12 @@ def test_values_of_another_kind_are_left_out(tmp_path):
 
 
 def test_settings_and_evaluations_of_another_kind(tmp_path):
-    odd = {"source": 5, "objective": ["x"], "advantage": "y", "engine": {"dtype": 3}}
+    odd = {
+        "source": {"max_new_tokens": 9, "reward": 7},
+        "objective": ["x"],
+        "advantage": "y",
+        "engine": {"dtype": 3},
+    }
     lines = [{"trunc_rate": 0.5, "entropy/mean": 0.001, "len/mean": 1.0}] * 4
     folder = write_run(tmp_path / "run", lines, settings=odd, evaluations=[{"step": 0, "accuracy": "x"}] * 2)
     (folder / "events.jsonl").write_text('{"kind": 3}\n{"step": 1}\n')

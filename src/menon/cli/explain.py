@@ -41,10 +41,9 @@ def explain(words: Sequence[str]) -> int:
     chosen = threads.choose(asked.settings)
     use(chosen, "cpu")
     if asked.recipe in PIPELINES:
-        if alone:
-            raise UserError(f"--json is about one run; {asked.recipe} has several stages")
-        if full:
-            raise UserError(f"full=true writes the settings of one run; {asked.recipe} has several stages")
+        if full or alone:
+            what = "full=true writes the settings of" if full else "--json is about"
+            raise UserError(f"{what} one run; {asked.recipe} has several stages")
         print("\n".join(explained(asked.recipe, asked.changes, width_here())))
         return 0
     config = configured(asked.recipe, asked.changes, chosen.count, asked.again)

@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from menon.record.hacking import by_heart, exploited, flat, rule_of
+from menon.record.machine_trends import OLD_APART, old_apart
 from menon.record.sign import RANK, Sign
 from menon.record.tally import Tally, in_words
-from menon.record.trends import OLD_APART, old_apart, trends
+from menon.record.trends import trends
 from menon.settings import setting
 from menon.types import Graded, StepReport
 
