@@ -188,11 +188,12 @@ def token_id(model: Path, text: str) -> int:
     return int(json.loads((model / "tokenizer.json").read_text())["model"]["vocab"][text])
 
 
-def train(case: Case, folder: Path) -> None:
+def train(case: Case, folder: Path, seed: int | None) -> None:
     """Trains a case in a process of its own, unless its folder is there."""
     if (folder / case.name / "run.json").exists():
         return
     words = [sys.executable, __file__, str(folder), "--train", case.name]
+    words += [] if seed is None else ["--seed", str(seed)]
     with (folder / f"{case.name}.log").open("w") as log:
         subprocess.run(words, cwd=folder, stdout=log, stderr=subprocess.STDOUT, check=False)
 
@@ -203,6 +204,7 @@ def main() -> int:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="*", default=None, help="names of cases")
+    parser.add_argument("--seed", type=int, default=None, help="of the first case; others have the next ones")
     parser.add_argument("--train", default=None, help=argparse.SUPPRESS)
     given = parser.parse_args()
     cases = {case.name: case for case in (*SICK, *HEALTHY)}
@@ -212,19 +214,22 @@ def main() -> int:
         case = cases[given.train]
         if case.plant is not None:
             case.plant()
-        return menon(["train", *case.settings, *SMALL, f"out={case.name}"])
+        words = [word for word in case.settings if given.seed is None or not word.startswith("seed=")]
+        number = list(cases).index(case.name)
+        seed = [] if given.seed is None else [f"seed={given.seed + number}"]
+        return menon(["train", *words, *SMALL, *seed, f"out={case.name}"])
     given.folder.mkdir(exist_ok=True, parents=True)
     prepare(given.folder)
-    return report([cases[name] for name in given.only or cases], given.folder)
+    return report([cases[name] for name in given.only or cases], given.folder, given.seed)
 
 
-def report(cases: list[Case], folder: Path) -> int:
+def report(cases: list[Case], folder: Path, seed: int | None) -> int:
     """Trains what is missing, diagnoses all, and prints a line for each."""
     from menon.study.diagnosis import diagnose
 
     named = alarms = 0
     for case in cases:
-        train(case, folder)
+        train(case, folder, seed)
         found = diagnose(folder / case.name).findings
         causes = [one.cause for one in found]
         named += bool(case.cause) and causes[:1] == [case.cause]

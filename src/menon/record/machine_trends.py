@@ -27,7 +27,7 @@ CLIPPED = 0.08
 """Share of clipped tokens from which on clips decide too much; healthy runs of the base have .01."""
 OF_ANSWERS = ("gspo", "geo_mean", "vespo")
 """Losses whose ratio is one number per answer: their clips are meant to leave out more."""
-CLIPPED_ANSWERS = 0.5
+CLIPPED_ANSWERS = 0.9
 """Share of clipped answers from which on that is too many."""
 FAILED = 0.02
 """Share of answers whose grader failed from which on it is no accident."""
@@ -69,14 +69,14 @@ def failing_graders(lines: Lines, settings: Settings) -> Sign | None:
 
 def clipped(lines: Lines, settings: Settings) -> Sign | None:
     """Clips decide a large part of the tokens, or of the answers."""
-    share = latest(lines, "clip/frac", SOME_STEPS)
+    share, updates = latest(lines, "clip/frac", SOME_STEPS), setting(settings, "updates_per_step")
     of_answers = any(kind_of(term.get("loss")) in OF_ANSWERS for term in terms_of(settings).values())
-    if share is None or share < (CLIPPED_ANSWERS if of_answers else CLIPPED):
+    if share is None or updates is None or share < (CLIPPED_ANSWERS if of_answers else CLIPPED):
         return None
     return Sign(
         "clipped",
         f"{share:.0%} of what the last {SOME_STEPS} steps learned from is clipped and has no gradient",
-        f"lower updates_per_step, now {setting(settings, 'updates_per_step')}, or learning_rate, now "
+        f"lower updates_per_step, now {updates}, or learning_rate, now "
         f"{setting(settings, 'learning_rate')}, or widen the bounds of objective.*.loss",
     )
 

@@ -1,6 +1,6 @@
 """Signs in the numbers of a run's steps: what becomes of entropy, length and repetition, cut and unread
-answers, groups without signal; those of the machinery are in `machine_trends`. The limits are this project's, not a
-paper's; each is far from what healthy runs of the built-in base show (benchmarks/results/diagnose.md).
+answers, groups without signal; those of the machinery are in `machine_trends`. The limits are this project's,
+not a paper's; each is far from what healthy runs of the built-in base show (benchmarks/results/diagnose.md).
 """
 
 import math
