@@ -12,6 +12,9 @@ SMALL = 2**26
 """The most weights of a small model. Threads hardly speed up its operations, and copies of its matrices (256
 MiB in fp32, in each process) are worth their memory."""
 
+PACKED = 2**32
+"""The most bytes of a model's matrices that a CPU decodes with packed copies, a second time in memory."""
+
 MOST_WORKERS = 8
 """The largest number of workers: each process takes at least 190 MiB, and with more of them each gets too
 little work."""
@@ -41,6 +44,13 @@ def has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies by packed matrices of this dtype on this CPU."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def workers(weights: int, device: torch.device) -> int:

@@ -87,9 +87,12 @@ def inverse_rms(x, eps):
 
 
 @compiled
-def rms_norm(x, weight, eps, out):
-    """`decoder.norm`: x [n, d] -> out [n, d]."""
+def add_rms_norm(x, change, weight, eps, out):
+    """x [n, d] += change [n or 0, d]; out [n, d] = `decoder.norm` of it."""
     for row in range(len(x)):
+        if len(change):
+            for j in range(x.shape[1]):
+                x[row, j] += wide(change[row, j])
         scale = inverse_rms(x[row], eps)
         for j in range(x.shape[1]):
             put(out[row], j, x[row, j] * scale * weight[j])
