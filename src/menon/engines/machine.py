@@ -60,6 +60,12 @@ def workers(weights: int, device: torch.device) -> int:
     return min(torch.get_num_threads(), MOST_WORKERS) if device.type == "cpu" and weights <= SMALL else 1
 
 
+def row_threads(weights: int, rows: int) -> int:
+    """Among how many threads the rows of a decoding step are divided on a CPU. For a model that is not small,
+    whose products take longer than what surrounds them, among all; processes share the others' rows."""
+    return 1 if weights <= SMALL else min(torch.get_num_threads(), rows)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Sets one torch thread here, because other workers run in parallel; in MKL this count is that of the

@@ -73,7 +73,7 @@ class DecoderSlots:
     def _cpu_step(self) -> CpuStep | None:
         if not self.has_kernels:
             return None
-        return CpuStep(self.ready, self.cache, (self.cos[:, 0], self.sin[:, 0]))
+        return CpuStep(self.ready, self.cache, (self.cos[:, 0], self.sin[:, 0]), self.fixed)
 
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: list[int]) -> list[Tensor]:
@@ -167,6 +167,7 @@ class DecoderSlots:
             token, position = (np.pad(values, (0, self.slots - len(values))) for values in (token, position))
         longest = int(position.max()) + 1
         self.reserve(longest)
+        self.cache.begin_anew(np.flatnonzero(position == 0))
         if self.cpu_step:
             return self.cpu_step(token, position, self.cache.width(longest))
         widths = self._classes(position) if self.fixed else (self.cache.width(longest),)

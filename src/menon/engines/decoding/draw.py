@@ -28,14 +28,24 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
     ones) and gives log-probs at temperature 1. Keep the uniform numbers and the settings on the host, so that
     they can be read without waiting for the device of the logits.
     """
+    truncated = (top_p < 1) | (top_k > 0)
+    if not has_kernel(logits):
+        return _drawn(logits.float(), uniform, temperature, top_p, top_k)
+    token, numbers = drawn_by_kernel(logits, uniform, temperature)
+    whole = Drawn(token, *numbers.unbind(-1), None)
+    if not truncated.any():
+        return whole
+    # A row takes the same way in any company, or its bits would depend on it.
+    cut = _drawn(logits.float(), uniform, temperature, top_p, top_k)
+    return Drawn(*(torch.where(truncated, *both) for both in zip(cut[:4], whole[:4], strict=True)), cut.mask)
+
+
+def _drawn(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, top_k: Tensor) -> Drawn:
+    """The same by PyTorch's operations."""
     device, greedy = logits.device, temperature == 0
     warm, cold, truncated = (
         bool(asked.any()) for asked in (temperature != 1, greedy, (top_p < 1) | (top_k > 0))
     )
-    if not truncated and has_kernel(logits):
-        token, numbers = drawn_by_kernel(logits, uniform, temperature)
-        return Drawn(token, *numbers.unbind(-1), None)
-    logits = logits.float()
     if warm:
         greedy = sent(greedy, device)
         logits = logits / torch.where(greedy, 1, sent(temperature, device))[:, None]
