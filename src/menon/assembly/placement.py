@@ -8,15 +8,14 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from menon.assembly.engine_samplers import check_before
 from menon.assembly.models import host_of, saved_dtypes, start_of, with_teacher
-from menon.assembly.samplers import sampler_of
+from menon.assembly.samplers import channel_of, sampler_of
 from menon.config import Control, Engine, Models, Objective, RunConfig
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import rows_of
 from menon.limit import Limit
 from menon.rollout.protocols import Sampler
-from menon.sync.by_copy import ByCopy
-from menon.sync.by_reference import ByReference
 from menon.sync.no_sampler import NoSampler
 from menon.sync.protocols import WeightChannel
 from menon.update.host import ModelHost
@@ -67,7 +66,8 @@ class Unwritten:
 
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
     """Places all models in this process and on one device; all but a teacher start from the policy's
-    weights."""
+    weights. UserError, before anything is read, for a sampler that cannot be used."""
+    check_before(config.source, config.engine)
     model, tokenizer, origin = start_of(config.models, config.engine)
     saved_as = saved_dtypes(
         config.control.save_dtype, config.models.policy.model, model, config.engine.dtype, notify
@@ -82,7 +82,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     return Placed(
         host,
         sampler,
-        ByReference(policy, sampler) if sampler.model is model else ByCopy(host, sampler),
+        channel_of(config.engine, host, model, sampler),
         tokenizer,
         rows_of(model),
         with_teacher(origin, host),

@@ -1,4 +1,4 @@
-"""The sampler of a run."""
+"""The sampler of a run, and the channel that brings it new weights."""
 
 import copy
 from collections.abc import Callable
@@ -7,10 +7,18 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.assembly.engine_samplers import engine_channel, engine_sampler
 from menon.config import Control, Engine, OnlineSource
+from menon.engine_settings import Builtin
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
+from menon.engines.engine_sampler import EngineSampler
+from menon.engines.in_process import InProcessHost
 from menon.engines.machine import has_bf16, workers
+from menon.sync.by_copy import ByCopy
+from menon.sync.by_reference import ByReference
+from menon.sync.protocols import WeightChannel
 
+RunSampler = EngineSampler | TorchSampler
 ALTERNATIVES = 8
 """Most probable tokens that `record=full` keeps beside each token that was drawn."""
 
@@ -22,9 +30,11 @@ def sampler_of(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     notify: Callable[[str], None],
-) -> TorchSampler:
-    """A sampler on the learner's own weights where both have one dtype and take turns, else on a copy of the
-    weights."""
+) -> RunSampler:
+    """The built-in sampler on the learner's own weights where both have one dtype and take turns, else on a
+    copy of the weights; or that of another library."""
+    if not isinstance(engine.sampler, Builtin):
+        return engine_sampler(source, engine, control, model, tokenizer, notify)
     settings: dict[str, Any] = {
         "seed": control.seed,
         "slots": engine.slots,
@@ -43,3 +53,12 @@ def sampler_of(
             "is faster here"
         )
     return TorchSampler(own_copy(model, torch.bfloat16), tokenizer, **settings)
+
+
+def channel_of(
+    engine: Engine, host: InProcessHost, model: PreTrainedModel, sampler: RunSampler
+) -> WeightChannel:
+    """The channel from the host's policy to the sampler, which holds the policy's weights."""
+    if isinstance(sampler, EngineSampler):
+        return engine_channel(engine, host, sampler)
+    return ByReference(host.models["policy"], sampler) if sampler.model is model else ByCopy(host, sampler)
