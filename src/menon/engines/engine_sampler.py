@@ -88,7 +88,6 @@ class EngineSampler:
                 f"{self.name} did not reset its prefix cache, so keys and values of the old weights could "
                 "answer"
             )
-
         return {name: (dtype, tuple(shape), total) for name, (dtype, shape, total) in found.items()}
 
     def send(self, data: list[Any], body: bytes = b"") -> None:

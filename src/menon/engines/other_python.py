@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ LOOK_LIMIT = 60.0
 
 class SpawnElsewhere(Spawn):
     """`Spawn` with the interpreter `python` of another environment. `entry_points` are those that its
-    libraries should find there, as in a wheel's entry_points.txt."""
+    libraries should find there, as in a wheel's entry_points.txt; `paths` has further folders of modules."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class SpawnElsewhere(Spawn):
         *arguments: Any,
         environment: Mapping[str, str] | None = None,
         entry_points: str = "",
+        paths: Sequence[str] = (),
     ) -> None:
         super().__init__(entry, *arguments)
         self.python = python
@@ -52,8 +53,8 @@ class SpawnElsewhere(Spawn):
         (folder / "menon-0.dist-info").mkdir()
         (folder / "menon-0.dist-info" / "METADATA").write_text("Name: menon\nVersion: 0\n")
         (folder / "menon-0.dist-info" / "entry_points.txt").write_text(entry_points)
-        paths = [self._folder.name, *filter(None, [os.environ.get("PYTHONPATH", "")])]
-        self.environment = {**(environment or {}), "PYTHONPATH": os.pathsep.join(paths)}
+        shown = [self._folder.name, *paths, *filter(None, [os.environ.get("PYTHONPATH", "")])]
+        self.environment = {**(environment or {}), "PYTHONPATH": os.pathsep.join(shown)}
 
     def __call__(self, connection: int, output: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

@@ -19,7 +19,8 @@ class Carries(Protocol):
     """A way to an engine's weights."""
 
     def carry(self, tensors: Iterator[tuple[str, Tensor]]) -> None:
-        """Brings tensors into the engine's weights. It writes nothing from the first of them until `loaded`."""
+        """Brings tensors into the engine's weights. It writes nothing from the first of them until
+        `loaded`."""
         ...
 
 
