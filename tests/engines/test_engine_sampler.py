@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engines import CONTEXT, V, fake_ends, fake_sampler
+from engines import CONTEXT, V, engine_of, fake_ends
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.engine_sampler import seed_of
@@ -139,9 +139,10 @@ def test_a_late_request_that_cannot_be_read_is_raised_where_answers_are_awaited(
         yield requests(1)[0]
         raise ValueError("the environment broke")
 
-    with ends.sampler.open() as stream, pytest.raises(ValueError, match="the environment broke"):
+    with ends.sampler.open() as stream:
         stream.ask(broken())
-        list(stream)
+        with pytest.raises(ValueError, match="the environment broke"):
+            list(stream)
 
 
 def test_two_streams_at_a_time(ends):
@@ -162,9 +163,9 @@ def test_requests_that_do_not_fit_are_refused(ends):
     with ends.sampler.open() as stream:
         with pytest.raises(UserError, match=r"may get 200 more, but the model's context is 128"):
             stream.ask(requests(1, new=200))
+        odd = replace(prompt(0, [1], vocab=V), tokens=np.array([77], np.int32))
         with pytest.raises(UserError, match=r"holds token 77, but the model knows 0 to 39"):
-            odd = prompt(0, [1], vocab=V)
-            stream.ask([Request(replace(odd, tokens=np.array([77], np.int32)))])
+            stream.ask([Request(odd)])
         assert list(stream) == []
     assert CONTEXT == 128
 
@@ -182,25 +183,28 @@ def test_an_answer_that_outlives_a_publication_says_which_weights_wrote_each_tok
     assert {v for c in rest for v in c.version.tolist()} <= {ends.sampler.version - 1, ends.sampler.version}
 
 
-def test_an_engine_that_fails_to_start_says_why(tmp_path):
-    with fake_sampler(tmp_path, fail="no room for the cache") as sampler:
+def test_an_engine_that_fails_to_start_says_why():
+    with engine_of("bad_engine:handler", "no room for the cache") as sampler:
         with pytest.raises(UserError, match=r"the engine has ended \(exit code 1.*no room for the cache"):
-            sampler.ready(120)
-        with pytest.raises(UserError, match="no room for the cache"), sampler.open() as stream:
-            stream.ask(requests(1))
+            sampler.ready(60)
+        with pytest.raises(UserError, match="no room for the cache"):
+            sampler.open().ask(requests(1))
 
 
-def test_an_engine_that_dies_or_hangs_ends_the_stream_with_its_last_words(tmp_path):
-    with fake_sampler(tmp_path) as sampler:
-        sampler.ready(120)
-        with (
-            sampler.open() as stream,
-            pytest.raises(UserError, match=r"exit code 3.*the last words of the engine"),
-        ):
-            stream.ask(requests(6, new=100))
-            sampler.send(["call", "die"])
+def test_an_engine_that_dies_ends_the_stream_with_its_last_words():
+    with engine_of("bad_engine:handler") as sampler:
+        sampler.ready(60)
+        stream = sampler.open()
+        stream.ask(requests(6))
+        sampler.send(["call", "die"])
+        with pytest.raises(UserError, match=r"exit code 3.*the last words of the engine"):
             list(stream)
-    with fake_sampler(tmp_path) as sampler:
-        sampler.ready(120)
+
+
+def test_a_call_that_fails_or_hangs():
+    with engine_of("bad_engine:handler") as sampler:
+        sampler.ready(60)
+        with pytest.raises(RuntimeError, match=r"the engine, refuse: RuntimeError: no such adapter"):
+            sampler.call("refuse")
         with pytest.raises(Late, match=r"the engine: hang took longer than 0\.2 s"):
             sampler.call("hang", 60, seconds=0.2)

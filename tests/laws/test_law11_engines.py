@@ -43,7 +43,6 @@ def test_publishing_changes_only_what_it_should(ends, way):
 
 def test_only_tensors_that_changed_are_carried(ends):
     channel = ends.channels["changed"]
-    channel.publish(ends.sampler.version + 1)
     whole = channel.carried
     assert whole == sum(weight.nbytes for weight in ends.host.models["policy"].weights().values())
     channel.publish(ends.sampler.version + 1)
@@ -60,7 +59,7 @@ def test_only_tensors_that_changed_are_carried(ends):
     ("fault", "words"),
     [
         ("moves_nothing", r"the sampler holds other weights than the learner: \d+ of \d+ tensors differ"),
-        ("half_update", r"tensors differ; the first, 'model\.layers.*' has other numbers"),
+        ("half_update", r"\d+ of \d+ tensors differ; the first, 'model\..*', has other numbers"),
         ("swapped", r"2 of \d+ tensors differ; the first, 'model\.layers\.0\.mlp\.up_proj\.weight'"),
         ("other_dtype", r"tensors differ"),
         ("no_reset", r"did not reset its prefix cache"),

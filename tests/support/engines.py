@@ -25,7 +25,6 @@ from menon.update.optimiser import Optimiser
 V = 40
 CONTEXT = Limit(128, "context")
 SUPPORT = Path(__file__).parent
-ENTRY = "fake_engine:handler"
 
 
 @dataclass
@@ -61,24 +60,19 @@ def save(folder: Path) -> None:
 
 
 @contextmanager
-def fake_sampler(folder: Path, **arguments: Any) -> Iterator[EngineSampler]:
-    """The fake engine in a process of its own, ready and without weights."""
-    save(folder)
-    ends = [V - 1]
+def engine_of(entry: str, *arguments: Any) -> Iterator[EngineSampler]:
+    """A sampler on the engine of an entry, in a process of its own; it may not be ready."""
     launch = SpawnElsewhere(
         sys.executable,
-        ENTRY,
-        str(folder),
-        ends,
-        False,
-        arguments,
+        entry,
+        *arguments,
         environment={"OMP_NUM_THREADS": "1"},
         paths=[str(SUPPORT), str(SUPPORT.parent)],
     )
     sampler = EngineSampler(
         "the engine",
         launch,
-        Detokenizer.of(tiny_tokenizer(V), ends),
+        Detokenizer.of(tiny_tokenizer(V), [V - 1]),
         lambda request: check_request(request, V, CONTEXT),
         seed=0,
     )
@@ -90,7 +84,8 @@ def fake_sampler(folder: Path, **arguments: Any) -> Iterator[EngineSampler]:
 
 @contextmanager
 def fake_ends(folder: Path) -> Iterator[Ends]:
-    with fake_sampler(folder) as sampler:
+    save(folder)
+    with engine_of("fake_engine:handler", str(folder), [V - 1], False, {}) as sampler:
         sampler.ready(120)
         carriers = {
             "changed": ByFile(sampler, folder),

@@ -1,5 +1,5 @@
-"""An engine that speaks the wire of `engines.engine_process` on the built-in sampler, in a process of its own;
-and the faults that a test plants in it."""
+"""An engine that speaks the wire of `engines.engine_process` on the built-in sampler, in a process of its
+own; and the faults that a test plants in it."""
 
 import copy
 from collections.abc import Sequence
@@ -33,8 +33,6 @@ class FakeEngine:
     def __init__(
         self, folder: str, ends: Sequence[int], keep_special: bool, arguments: dict[str, Any]
     ) -> None:
-        if arguments.get("fail"):
-            raise ValueError(arguments["fail"])
         torch.set_num_threads(1)
         torch.manual_seed(1)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -161,14 +159,3 @@ class FakeEngine:
 
     def plant(self, fault: str) -> None:
         self.fault = fault
-
-    def die(self) -> None:
-        import os
-
-        print("the last words of the engine", flush=True)
-        os._exit(3)
-
-    def hang(self, seconds: float) -> None:
-        import time
-
-        time.sleep(seconds)

@@ -180,7 +180,7 @@ class SyncCheck:
                 )
                 return
         raise SyncFailed(
-            f"{MOST_UPDATES} updates moved the trainer's log-probs by {min(first):.2g} nats: too little to see"
+            f"{MOST_UPDATES} updates moved the trainer's log-probs by {min(first):.2g} nats: too little"
         )
 
     def publish_changed(self, before: Written) -> None:

@@ -45,6 +45,9 @@ def bit_sum(weight: Tensor) -> int:
     flat = weight.contiguous().flatten()
     flat = (torch.view_as_real(flat).flatten() if flat.is_complex() else flat).view(BITS[flat.element_size()])
     rows = -(-flat.numel() // COLUMNS)
+    if rows == 1:
+        sums = (flat * factors(COLUMNS, 0, flat.device)[: len(flat)]).sum()
+        return int(sums * factors(1, 1, flat.device)[0]) % 2**64
     column_factor, row_factor = factors(COLUMNS, 0, flat.device), factors(rows, 1, flat.device)
     total = 0
     for first in range(0, rows, SLAB):
