@@ -88,8 +88,8 @@ def fake_ends(folder: Path) -> Iterator[Ends]:
     with engine_of("fake_engine:handler", str(folder), [V - 1], False, {}) as sampler:
         sampler.ready(120)
         carriers = {
-            "changed": ByFile(sampler, folder),
-            "file": ByReload(sampler, folder),
+            "changed": ByFile(sampler.call, folder),
+            "file": ByReload(sampler.call, folder),
             "broadcast": ByBroadcast(sampler, Broadcast(1)),
         }
         host = InProcessHost({"policy": TorchLearner(tiny_model(vocab=V), Optimiser(0.01))})

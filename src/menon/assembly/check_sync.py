@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from menon.batch import Batch, pack
+from menon.assembly.scored import batch_of, scored
+from menon.batch import Batch
 from menon.config import RunConfig
 from menon.errors import UserError
 from menon.loop import Run
@@ -17,8 +18,8 @@ from menon.rollout.protocols import Sampler
 from menon.source.online import Online
 from menon.source.queued import Queued
 from menon.sync.protocols import Published, WeightChannel
-from menon.types import Completion, Graded, Prompt, Request, Rollout, Sampling, Verdict
-from menon.update.host import Ask, ModelHost
+from menon.types import Completion, Prompt, Request, Sampling
+from menon.update.host import ModelHost
 from menon.update.objective import prepare
 from menon.update.optimiser import Optimiser
 from menon.update.terms import MiniBatch, Term, Update
@@ -102,13 +103,7 @@ class SyncCheck:
             stream.ask(self.requests)
             found = {id(completion.request): completion for completion in stream}
         completions = [found[id(request)] for request in self.requests]
-        return Written(completions, self.scored(completions))
-
-    def scored(self, completions: Sequence[Completion]) -> list[np.ndarray]:
-        batch = batch_of(completions)
-        column = self.host.score(batch, [Ask("policy", "logp")])["logp"].cpu()
-        pieces = zip(batch.offset[:-1].tolist(), batch.offset[1:].tolist(), strict=True)
-        return [column[a:b][batch.is_action[a:b].cpu()].numpy() for a, b in pieces]
+        return Written(completions, scored(self.host, completions))
 
     def compare(self, written: Written, when: str) -> None:
         """Trainer against sampler, on the same tokens."""
@@ -167,7 +162,7 @@ class SyncCheck:
         batch = batch_of(before.completions)
         for count in range(1, MOST_UPDATES + 1):
             self.update(replace(batch, advantage=batch.is_action.float()))
-            now = self.scored(before.completions)
+            now = scored(self.host, before.completions)
             first = [
                 abs(float(new[0] - old[0]))
                 for new, old, long in zip(now, before.trainer, self.long, strict=True)
@@ -212,11 +207,6 @@ class SyncCheck:
     def update(self, batch: Batch) -> None:
         part = MiniBatch(UPDATE, torch.arange(batch.num_sequences), first=True)
         self.host.update("policy", prepare(part, batch, self.host))
-
-
-def batch_of(completions: Sequence[Completion]) -> Batch:
-    rollouts = [Rollout.of(completion, group=place) for place, completion in enumerate(completions)]
-    return pack([Graded(rollout, Verdict(1.0, 1.0)) for rollout in rollouts])
 
 
 def check_of_run(run: Run, bound: float, tell: Callable[[str], None]) -> SyncCheck:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.assembly.server_samplers import check_server
 from menon.config import Control, Engine, OnlineSource
-from menon.engine_settings import VLLM, Builtin, OpenAI
+from menon.engine_settings import VLLM, Builtin
 from menon.engines import vllm_sampler
 from menon.engines.broadcast import Broadcast
 from menon.engines.carriers import ByBroadcast, ByFile, ByReload, scratch
@@ -49,6 +50,8 @@ def check_before(source: OnlineSource, engine: Engine) -> None:
         vllm_sampler.check_arguments(setting.arguments)
         if setting.python:
             vllm_sampler.check_environment(setting.python)
+            return
+    check_server(setting)
 
 
 def engine_sampler(
@@ -162,7 +165,4 @@ def carrier_of(setting: VLLM, sampler: EngineSampler) -> Carries:
     if setting.weights in ("broadcast", "nccl"):
         backend = "nccl" if setting.weights == "nccl" else "gloo"
         return ByBroadcast(sampler, Broadcast(1, backend))
-    return (ByReload if setting.weights == "file" else ByFile)(sampler, sampler.folder)
-
-
-__all__ = ["OpenAI", "check_before", "engine_channel", "engine_sampler"]
+    return (ByReload if setting.weights == "file" else ByFile)(sampler.call, sampler.folder)

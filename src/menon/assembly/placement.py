@@ -82,7 +82,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     return Placed(
         host,
         sampler,
-        channel_of(config.engine, host, model, sampler),
+        channel_of(config.source, config.engine, host, model, tokenizer, sampler),
         tokenizer,
         rows_of(model),
         with_teacher(origin, host),

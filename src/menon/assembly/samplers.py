@@ -8,17 +8,19 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.engine_samplers import engine_channel, engine_sampler
+from menon.assembly.server_samplers import server_channel, server_sampler
 from menon.config import Control, Engine, OnlineSource
 from menon.engine_settings import Builtin
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.engine_sampler import EngineSampler
 from menon.engines.in_process import InProcessHost
 from menon.engines.machine import has_bf16, workers
+from menon.engines.openai_sampler import OpenAISampler
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.sync.protocols import WeightChannel
 
-RunSampler = EngineSampler | TorchSampler
+RunSampler = EngineSampler | OpenAISampler | TorchSampler
 ALTERNATIVES = 8
 """Most probable tokens that `record=full` keeps beside each token that was drawn."""
 
@@ -34,7 +36,8 @@ def sampler_of(
     """The built-in sampler on the learner's own weights where both have one dtype and take turns, else on a
     copy of the weights; or that of another library."""
     if not isinstance(engine.sampler, Builtin):
-        return engine_sampler(source, engine, control, model, tokenizer, notify)
+        made = server_sampler if engine.sampler.server else engine_sampler
+        return made(source, engine, control, model, tokenizer, notify)
     settings: dict[str, Any] = {
         "seed": control.seed,
         "slots": engine.slots,
@@ -56,9 +59,16 @@ def sampler_of(
 
 
 def channel_of(
-    engine: Engine, host: InProcessHost, model: PreTrainedModel, sampler: RunSampler
+    source: OnlineSource,
+    engine: Engine,
+    host: InProcessHost,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sampler: RunSampler,
 ) -> WeightChannel:
     """The channel from the host's policy to the sampler, which holds the policy's weights."""
     if isinstance(sampler, EngineSampler):
         return engine_channel(engine, host, sampler)
+    if isinstance(sampler, OpenAISampler):
+        return server_channel(engine, host, model, tokenizer, source.temperature, sampler)
     return ByReference(host.models["policy"], sampler) if sampler.model is model else ByCopy(host, sampler)

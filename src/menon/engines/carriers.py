@@ -3,9 +3,10 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -35,17 +36,18 @@ def batches(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]
 
 
 class ByFile:
-    """Writes tensors into files, which the engine reads and copies into its weights, then removes them."""
+    """Writes tensors into files, which the engine reads and copies into its weights, then removes them.
+    `call` calls a function of the engine by its name."""
 
-    def __init__(self, sampler: EngineSampler, folder: Path) -> None:
-        self.sampler, self.folder, self.numbers = sampler, folder, count()
+    def __init__(self, call: Callable[[str, str], Any], folder: Path) -> None:
+        self.call, self.folder, self.numbers = call, folder, count()
 
     def carry(self, tensors: Iterator[tuple[str, Tensor]]) -> None:
         for batch in batches(tensors):
             file = self.folder / f"weights-{next(self.numbers)}.safetensors"
             try:
                 save_file({name: tensor.cpu() for name, tensor in batch.items()}, file)
-                self.sampler.call("load", str(file))
+                self.call("load", str(file))
             finally:
                 file.unlink(missing_ok=True)
 
@@ -53,8 +55,8 @@ class ByFile:
 class ByReload:
     """Writes a whole Hugging Face folder, which the engine loads by its own means, as at its start."""
 
-    def __init__(self, sampler: EngineSampler, folder: Path) -> None:
-        self.sampler, self.folder = sampler, folder
+    def __init__(self, call: Callable[[str, str], Any], folder: Path) -> None:
+        self.call, self.folder = call, folder
 
     def carry(self, tensors: Iterator[tuple[str, Tensor]]) -> None:
         for file in self.folder.glob("model*.safetensors*"):
@@ -66,7 +68,7 @@ class ByReload:
             where |= dict.fromkeys(batch, name)
         index = {"metadata": {}, "weight_map": where}
         (self.folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-        self.sampler.call("reload", str(self.folder))
+        self.call("reload", str(self.folder))
 
 
 class ByBroadcast:
