@@ -9,7 +9,7 @@ from menon.arrange import ArrangePart
 from menon.columns import GIVEN, Setup
 from menon.control import ControlPart
 from menon.correction import CorrectionPart
-from menon.engine_settings import Engine as Engine
+from menon.engine_settings import Engine
 from menon.errors import OnBad, UserError, at_least
 from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from menon.config import Control, Engine, Models, OnlineSource, Policy
+from menon.config import Control, Models, OnlineSource, Policy
+from menon.engine_settings import Engine
 from menon.settings import Tree, merged, nested
 
 

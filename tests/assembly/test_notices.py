@@ -9,6 +9,7 @@ import pytest
 from helpers import tiny_model, tiny_tokenizer
 from menon.assembly.notices import advice_for, notices, of_schedule
 from menon.config import RunConfig, changed
+from menon.engines.hf_models import end_token_ids
 from menon.recipes import RECIPES, recipe
 from menon.update.optimiser import Optimiser
 from tokenizer_kinds import tokenizer_of
@@ -27,7 +28,7 @@ def placed_of(tokenizer: Any, parameters: int = 20_000_000) -> Any:
     """What `notices` reads of the models of a run."""
     model = tiny_model("llama", vocab=len(tokenizer))
     model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return SimpleNamespace(tokenizer=tokenizer, parameters=parameters, sampler=SimpleNamespace(model=model))
+    return SimpleNamespace(tokenizer=tokenizer, parameters=parameters, ends=end_token_ids(model, tokenizer))
 
 
 def told(config: RunConfig, questions: list[Any], tokenizer: Any, parameters: int = 20_000_000) -> list[str]:

@@ -12,7 +12,8 @@ from torch import nn
 from menon.assembly.answer_length import length_within
 from menon.assembly.models import model_name
 from menon.assembly.rollout_memory import key_bytes
-from menon.config import Engine, Models, RunConfig, around_of
+from menon.config import Models, RunConfig, around_of
+from menon.engine_settings import Engine
 from menon.engines import machine
 from menon.engines.decoder import is_family
 from menon.engines.hf_models import cache_per_token, without_weights

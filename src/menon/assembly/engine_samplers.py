@@ -9,8 +9,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.server_samplers import check_server
-from menon.config import Control, Engine, OnlineSource
-from menon.engine_settings import VLLM, Builtin
+from menon.config import Control, OnlineSource
+from menon.engine_settings import VLLM, Builtin, Engine
 from menon.engines import vllm_sampler
 from menon.engines.broadcast import Broadcast
 from menon.engines.carriers import ByBroadcast, ByFile, ByReload, scratch

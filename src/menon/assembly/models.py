@@ -14,7 +14,8 @@ from menon.assembly.origin import origin_of_model
 from menon.assembly.projections import projections_to, show_attention
 from menon.assembly.teachers import check_named, models_named, teacher_of
 from menon.base import BASES
-from menon.config import Critic, Engine, Models, Objective, Policy
+from menon.config import Critic, Models, Objective, Policy
+from menon.engine_settings import Engine
 from menon.engines.added_tokens import add_padding, add_tokens
 from menon.engines.forward import ValueModel, value_head
 from menon.engines.hf_models import end_token_ids, export, load_policy

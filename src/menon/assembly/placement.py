@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from menon.assembly.engine_samplers import check_before
 from menon.assembly.models import host_of, saved_dtypes, start_of, with_teacher
 from menon.assembly.samplers import channel_of, sampler_of
-from menon.config import Control, Engine, Models, Objective, RunConfig
+from menon.config import Control, Models, Objective, RunConfig
+from menon.engine_settings import Engine
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import rows_of
 from menon.limit import Limit

@@ -9,8 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.engine_samplers import engine_channel, engine_sampler
 from menon.assembly.server_samplers import server_channel, server_sampler
-from menon.config import Control, Engine, OnlineSource
-from menon.engine_settings import Builtin
+from menon.config import Control, OnlineSource
+from menon.engine_settings import Builtin, Engine
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.engine_sampler import EngineSampler
 from menon.engines.in_process import InProcessHost

@@ -10,8 +10,8 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.scored import scored
-from menon.config import Control, Engine, OnlineSource
-from menon.engine_settings import VLLM, OpenAI
+from menon.config import Control, OnlineSource
+from menon.engine_settings import VLLM, Engine, OpenAI
 from menon.engines.carriers import ByFile, ByReload, scratch
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.hf_models import end_token_ids

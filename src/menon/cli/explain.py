@@ -17,7 +17,8 @@ from menon.settings import plain_data
 
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
-    from menon.config import Engine, OnlineSource
+    from menon.config import OnlineSource
+    from menon.engine_settings import Engine
     from menon.prompts.given import GivenText
 
 
