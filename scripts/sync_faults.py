@@ -10,6 +10,7 @@ sampler writes can show it. The last line is `caught=N of=M`; exit status 1 if o
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def main(words: Sequence[str]) -> int:
     from menon.engines import vllm_sampler
 
     vllm_sampler.ENTRY = "sync_faults:handler"
-    config = to_check(configured("grpo", [changes], chosen.count))
+    config = configured("grpo", [changes], chosen.count)
+    config = replace(config, models=to_check(config.models))
     caught = 0
     with build(config, print) as run:
         for fault in FAULTS:

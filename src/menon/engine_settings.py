@@ -74,7 +74,8 @@ class Engine:
     tokens_per_forward: int = 8192
     """Padded tokens of the forward passes that run at a time. It affects memory only."""
     sampler: SamplerSetting = field(default_factory=Builtin)
-    """Who writes the answers: builtin, vllm (sampler.python=PATH), or openai (sampler.server=URL)."""
+    """Who writes the answers: builtin, vllm or openai. vllm needs sampler.python=PATH, the interpreter of an
+    environment that has it; openai is a server."""
     slots: int = 256
     """Answers that are written at the same time. Affects memory and speed only."""
     fixed_slots: bool = False

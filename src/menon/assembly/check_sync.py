@@ -9,8 +9,7 @@ import torch
 
 from menon.assembly.scored import batch_of, scored
 from menon.batch import Batch
-from menon.config import RunConfig
-from menon.errors import UserError
+from menon.config import Models
 from menon.loop import Run
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import TokenMean
@@ -60,13 +59,9 @@ class Written:
         return float(np.abs(self.trainer[place] - logp).max()) if len(logp) else 0.0
 
 
-def to_check(config: RunConfig) -> RunConfig:
-    """The run whose placement is checked: the same, with a learning rate of our own. UserError for a run that
-    writes no text."""
-    if config.rows is not None:
-        raise UserError("this run learns from given text, so it has no sampler to publish to")
-    policy = replace(config.models.policy, optimiser=Optimiser(LEARNING_RATE), natural=None)
-    return replace(config, models=replace(config.models, policy=policy))
+def to_check(models: Models) -> Models:
+    """The models of a run whose placement is checked: the same, with a learning rate of our own."""
+    return replace(models, policy=replace(models.policy, optimiser=Optimiser(LEARNING_RATE), natural=None))
 
 
 class SyncCheck:
@@ -139,7 +134,7 @@ class SyncCheck:
         batch = batch_of(before.completions)
         fingerprints = set()
         for _ in range(REPEATS):
-            self.update(replace(batch, advantage=torch.zeros_like(batch.behaviour_logp)))
+            self.update(replace(batch, advantage=0 * batch.is_action.float()))
             fingerprints.add(self.publish().fingerprint)
             now = self.write()
             self.same_texts(before, now)

@@ -13,7 +13,7 @@ from menon.config import Control, OnlineSource
 from menon.engine_settings import VLLM, Builtin, Engine
 from menon.engines import vllm_sampler
 from menon.engines.broadcast import Broadcast
-from menon.engines.carriers import ByBroadcast, ByFile, ByReload, scratch
+from menon.engines.carriers import ByBroadcast, ByFile, ByIpc, ByReload, scratch
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.engine_sampler import EngineSampler
 from menon.engines.hf_models import end_token_ids
@@ -48,10 +48,25 @@ def check_before(source: OnlineSource, engine: Engine) -> None:
         raise UserError(vllm_sampler.truncated(setting.kind, source.top_p, source.top_k))
     if isinstance(setting, VLLM):
         vllm_sampler.check_arguments(setting.arguments)
+        check_weights(setting, engine)
         if setting.python:
             vllm_sampler.check_environment(setting.python)
             return
     check_server(setting)
+
+
+def check_weights(setting: VLLM, engine: Engine) -> None:
+    """UserError for a way of the weights that this sampler does not have, or this machine."""
+    if setting.server and setting.weights != "changed":
+        raise UserError(
+            f"sampler.weights={setting.weights} needs an engine that menon starts (sampler.python); a server "
+            "gets changed weights by file, so leave it out"
+        )
+    if setting.weights in ("nccl", "ipc") and not torch.cuda.is_available():
+        raise UserError(
+            f"sampler.weights={setting.weights} moves weights between GPUs, and there is none here; set "
+            "sampler.weights=broadcast, or leave it out"
+        )
 
 
 def engine_sampler(
@@ -165,4 +180,6 @@ def carrier_of(setting: VLLM, sampler: EngineSampler) -> Carries:
     if setting.weights in ("broadcast", "nccl"):
         backend = "nccl" if setting.weights == "nccl" else "gloo"
         return ByBroadcast(sampler, Broadcast(1, backend))
+    if setting.weights == "ipc":
+        return ByIpc(sampler.call)
     return (ByReload if setting.weights == "file" else ByFile)(sampler.call, sampler.folder)

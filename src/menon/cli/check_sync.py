@@ -1,6 +1,7 @@
 """`menon check sync`: does publishing do what it should on this placement."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from menon import threads
@@ -26,7 +27,10 @@ def check_sync(words: Sequence[str]) -> int:
     from menon.assembly.build import build
     from menon.assembly.check_sync import BOUND, SyncFailed, check_of_run, to_check
 
-    config = to_check(configured(asked.recipe, asked.changes, chosen.count, asked.again))
+    config = configured(asked.recipe, asked.changes, chosen.count, asked.again)
+    if config.rows is not None:
+        raise UserError("this run learns from given text, so it has no sampler to publish to")
+    config = replace(config, models=to_check(config.models))
 
     def say(line: str) -> None:
         print(line, flush=True)

@@ -20,7 +20,7 @@ from menon.engines.engine_wire import (
 from menon.processes.wire import Connection, Message, RemoteError
 from menon.types import Finish
 
-WEIGHTS = frozenset({"load", "reload", "receive", "adapt"})
+WEIGHTS = frozenset({"load", "reload", "receive", "map", "adapt"})
 """The functions of an engine that change weights."""
 
 

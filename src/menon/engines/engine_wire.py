@@ -61,10 +61,7 @@ def pack_asked(requests: Sequence[Asked]) -> tuple[list[Any], bytes]:
 def unpack_asked(data: Sequence[Any], body: bytes) -> list[Asked]:
     _, rows, lengths = data
     tokens = np.split(np.frombuffer(body, np.int32), np.cumsum(lengths)[:-1])
-    return [
-        Asked(*row[:6], stop=tuple(row[6]), prefix=row[7], tokens=own)
-        for row, own in zip(rows, tokens, strict=False)
-    ]  # not strict: splitting nothing gives one empty piece
+    return [Asked(*row[:6], tuple(row[6]), row[7], tokens[place]) for place, row in enumerate(rows)]
 
 
 def pack_answers(answers: Sequence[Answer]) -> tuple[list[Any], bytes]:

@@ -48,6 +48,8 @@ class OpenAISampler:
 
     version = 0
     gives: frozenset[str] = frozenset()
+    stamp: int | None = None
+    """The version that tokens carry, where that is not `version`: the newest, before it is proved."""
 
     def __init__(
         self,
@@ -158,7 +160,7 @@ class OpenAISampler:
             logp=np.array(written.logp[:count], np.float32),
             log_kept=None,
             entropy=None,
-            version=np.full(count, self.version, np.int32),
+            version=np.full(count, self.version if self.stamp is None else self.stamp, np.int32),
             finish=finish,
             text=self.detokenizer.text([*map(int, request.prefix), *tokens]),
         )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import menon
 from menon.errors import UserError
 from menon.processes.worker import Spawn
 
@@ -49,7 +48,7 @@ class SpawnElsewhere(Spawn):
         # The folder holds our package and nothing else: what lies beside it, such as another torch, would
         # take the place of that environment's.
         folder = Path(self._folder.name)
-        (folder / "menon").symlink_to(Path(menon.__file__).parent)
+        (folder / "menon").symlink_to(Path(__file__).parents[1])
         (folder / "menon-0.dist-info").mkdir()
         (folder / "menon-0.dist-info" / "METADATA").write_text("Name: menon\nVersion: 0\n")
         (folder / "menon-0.dist-info" / "entry_points.txt").write_text(entry_points)

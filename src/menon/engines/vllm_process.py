@@ -101,6 +101,10 @@ class VLLMEngine:
         self.engine.collective_rpc("finish_weight_update")
         return len(names)
 
+    def map(self, handles: str) -> int:
+        """Copies tensors that are in the memory of the GPU of this process into the live weights."""
+        return int(self.engine.collective_rpc("menon_map", args=(handles,))[0])
+
     def adapt(self, folder: str, number: int) -> None:
         """Takes the last adapter out and puts this one in. vLLM answers with the old one, and reports
         success, when one of the same number is loaded already."""

@@ -51,14 +51,11 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     """UserError for arguments of vLLM's engine that the run sets, or that its weights could not survive."""
     if own := sorted(OURS & arguments.keys()):
         raise UserError(f"sampler.arguments.{own[0]} follows from the run's own settings; leave it out")
-    if (
-        int(arguments.get("tensor_parallel_size", 1)) > 1
-        or int(arguments.get("pipeline_parallel_size", 1)) > 1
-    ):
-        raise UserError(
-            "the weights of a vLLM that is divided among devices cannot be proved yet; leave "
-            "tensor_parallel_size and pipeline_parallel_size out"
-        )
+    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
+        if int(arguments.get(name, 1)) > 1:
+            raise UserError(
+                f"the weights of a vLLM that is divided among devices cannot be proved yet; leave {name} out"
+            )
     if arguments.get("quantization"):
         raise UserError(
             "vLLM cannot take new weights in place when it quantises them; leave quantization out"

@@ -42,7 +42,7 @@ class VLLMServer(OpenAISampler):
         if not done.get("success", True):
             raise RuntimeError("the server did not reset its prefix cache, so the old weights could answer")
         found = self.contents()
-        self.version = version
+        self.stamp = version
         self.resume()
         return found
 

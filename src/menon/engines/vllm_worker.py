@@ -5,6 +5,8 @@ vLLM mixes `WorkerWeights` into its worker class (`worker_extension_cls`), where
 module runs in vLLM's environment only.
 """
 
+import base64
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +30,15 @@ class WorkerWeights:
         tensors = load_file(file)
         self.model_runner.model.load_weights(iter(tensors.items()))
         return len(tensors)
+
+    @torch.no_grad()
+    def menon_map(self, handles: str) -> int:
+        """The same with tensors of another process, in the memory of this worker's GPU."""
+        found = pickle.loads(base64.b64decode(handles))
+        tensors = ((name, opened(*arguments)) for name, (opened, arguments) in found.items())
+        self.model_runner.model.load_weights(tensors)
+        torch.accelerator.synchronize()
+        return len(found)
 
     @torch.no_grad()
     def menon_contents(self) -> dict[str, Any]:
