@@ -58,7 +58,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
             )
     if arguments.get("quantization"):
         raise UserError(
-            "vLLM cannot take new weights in place when it quantises them; leave quantization out"
+            "vLLM takes no new weights in place where it quantises them; leave quantization out"
         )
 
 
