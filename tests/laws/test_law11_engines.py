@@ -1,12 +1,21 @@
 """Law 11 for samplers in another process, over every way that weights take, on the fake engine; and that
 `menon check sync` catches what is planted in it."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from engines import fake_ends
+from engines import fake_ends, prompts
+from fake_engine import SCALE
 from menon.assembly.check_sync import SyncFailed
+from menon.assembly.scored import scored
+from menon.sync.by_adapter import ByAdapter
 from menon.sync.fingerprint import fingerprint
+from menon.types import Request, Sampling
+from scripted import written_by
 
 WAYS = ["changed", "file", "broadcast"]
 
@@ -94,6 +103,56 @@ def test_the_check_catches(ends, fault, words):
     ends.sampler.call("plant", fault)
     with pytest.raises(SyncFailed, match=words):
         ends.check("changed", temperature)
+
+
+@dataclass
+class LoRA:
+    """The adapter of a policy, without one around it."""
+
+    folder: Path
+    rank: int = 2
+    scale: float = SCALE
+
+    def __post_init__(self):
+        draw = torch.Generator().manual_seed(7)
+        layer = "base_model.model.model.layers.1.mlp.up_proj"
+        shapes = {"lora_A": (2, 16), "lora_B": (32, 2)}
+        self.held = {f"{layer}.{n}.weight": torch.randn(s, generator=draw) for n, s in shapes.items()}
+
+    def tensors(self):
+        return iter(self.held.items())
+
+    def write(self, folder):
+        folder.mkdir()
+        save_file(self.held, folder / "adapter_model.safetensors")
+
+
+def test_an_adapter_alone_is_put_in_place_of_the_last_one(ends, tmp_path):
+    """The policy's weights are those of the model, with B A added by hand."""
+    start = {name: w.clone() for name, w in ends.host.models["policy"].weights().items()}
+    lora = LoRA(tmp_path)
+    channel = ByAdapter(lora, ends.sampler, tmp_path)
+    name = "model.layers.1.mlp.up_proj"
+    for step in range(1, 3):
+        for matrix in lora.held.values():
+            matrix.mul_(0.5)
+        down, up = lora.held.values()
+        with torch.no_grad():
+            ends.host.models["policy"].weights()[f"{name}.weight"].copy_(
+                start[f"{name}.weight"] + SCALE * up @ down
+            )
+        assert channel.publish(ends.sampler.version + 1).version == ends.sampler.version
+        found = written_by(ends.sampler, [Request(each, Sampling(8)) for each in prompts()])
+        wanted = scored(ends.host, found)
+        assert max(abs(a - c.logp).max() for a, c in zip(wanted, found, strict=True)) < 1e-4, step
+        assert not list(tmp_path.iterdir())
+    ends.sampler.call("plant", "stale_adapter")
+    for matrix in lora.held.values():
+        matrix.mul_(0.5)
+    with pytest.raises(
+        RuntimeError, match=r"2 of 2 tensors differ; the first, 'model\.layers\.1\.mlp\.up_proj\.lora_A'"
+    ):
+        channel.publish(ends.sampler.version + 1)
 
 
 def test_the_check_is_content_at_another_temperature(ends):

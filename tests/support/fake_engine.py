@@ -21,6 +21,8 @@ BLOCK = 16
 """Tokens of a prompt from which the prefix cache answers."""
 DRIP = 4
 """Most tokens of a request that a step writes."""
+SCALE = 2.0
+"""Of the adapter."""
 LYING = "lying_"
 """A fault whose name begins so shows the contents that it should have, and not those that it has."""
 
@@ -46,6 +48,7 @@ class FakeEngine:
         self.samplers = {0: self.sampler}
         self.generation = 0
         self.wanted: dict[str, Any] = {}
+        self.adapter: dict[str, torch.Tensor] = {}
         self.calls: list[str] = []
 
     def about(self) -> dict[str, Any]:
@@ -122,7 +125,7 @@ class FakeEngine:
 
     @torch.no_grad()
     def put(self, tensors: dict[str, torch.Tensor]) -> None:
-        fault = self.fault.removeprefix(LYING)
+        fault, self.adapter = self.fault.removeprefix(LYING), {}
         self.wanted |= {name: content(tensor) for name, tensor in tensors.items()}
         self.keep_old()
         weights = dict(self.model.named_parameters())
@@ -141,6 +144,29 @@ class FakeEngine:
             weights[one].copy_(tensors[other])
             weights[other].copy_(tensors[one])
 
+    @torch.no_grad()
+    def adapt(self, folder: str, number: int) -> None:
+        """Adds B A to the weights, and takes the last one's away."""
+        if self.fault == "stale_adapter" and self.adapter:
+            return
+        from pathlib import Path
+
+        weights, old = dict(self.model.named_parameters()), self.adapter
+        self.adapter = load_file(Path(folder) / "adapter_model.safetensors")
+        for sign, matrices in ((-1, old), (1, self.adapter)):
+            for name, down in matrices.items():
+                if name.endswith("lora_A.weight"):
+                    up = matrices[name.replace("lora_A", "lora_B")]
+                    layer = name.removeprefix("base_model.model.").replace(".lora_A", "")
+                    weights[layer].add_(sign * SCALE * up @ down)
+
+    def adapter_contents(self, rank: int) -> dict[str, Any]:
+        found = {}
+        for name, matrix in self.adapter.items():
+            short = name.removeprefix("base_model.model.").removesuffix(".weight")
+            found[short] = content(matrix * SCALE if short.endswith("B") else matrix)
+        return {**found, "model.layers.0.self_attn.o_proj.lora_A": content(torch.zeros(rank, 16))}
+
     def keep_old(self) -> None:
         """A copy of the weights of before, for a prefix cache that survives them."""
         if self.fault.removeprefix(LYING) == "keep_cache":
@@ -154,6 +180,8 @@ class FakeEngine:
         self.samplers[self.generation] = self.sampler
         self.sampler.version += 1
         found = {name: content(weight) for name, weight in self.model.named_parameters()}
+        if self.adapter:  # merged here, beside the frozen weights in vLLM
+            found = {name: each for name, each in found.items() if "_proj" not in name}
         shown = self.wanted if self.fault.startswith(LYING) else found
         return self.fault != "no_reset", shown
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Self
 
@@ -80,6 +81,14 @@ class EngineSampler:
         to receive."""
         return Begun(self, name, arguments, seconds)
 
+    def adapt(self, folder: Path, number: int) -> None:
+        """See `sync.by_adapter.TakesAdapter`."""
+        self.call("adapt", str(folder), number)
+
+    def adapter_contents(self, rank: int) -> dict[str, Content]:
+        """See `sync.by_adapter.TakesAdapter`."""
+        return contents_of(self.call("adapter_contents", rank))
+
     def loaded(self, version: int) -> dict[str, Content]:
         """See `sync.to_engine.RemoteWeights`."""
         is_reset, found = self.call("loaded", version)
@@ -88,7 +97,7 @@ class EngineSampler:
                 f"{self.name} did not reset its prefix cache, so keys and values of the old weights could "
                 "answer"
             )
-        return {name: (dtype, tuple(shape), total) for name, (dtype, shape, total) in found.items()}
+        return contents_of(found)
 
     def send(self, data: list[Any], body: bytes = b"") -> None:
         if self._failure is not None:
@@ -253,6 +262,11 @@ class EngineStream:
             with suppress(UserError):  # it has failed: there is nothing to abort
                 self.sampler.send([ABORT, list(self.requests)])
         self.requests = {}
+
+
+def contents_of(found: Mapping[str, Any]) -> dict[str, Content]:
+    """Contents as JSON brings them."""
+    return {name: (dtype, tuple(shape), total) for name, (dtype, shape, total) in found.items()}
 
 
 def asked(number: int, request: Request, seed: int) -> Asked:

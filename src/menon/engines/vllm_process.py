@@ -121,9 +121,9 @@ class VLLMEngine:
         is_reset = bool(self.engine.reset_prefix_cache(reset_running_requests=True))
         return is_reset, dict(self.engine.collective_rpc("menon_contents")[0])
 
-    def adapter_contents(self) -> dict[str, Any]:
+    def adapter_contents(self, rank: int) -> dict[str, Any]:
         """The same of the matrices of the adapter that answers."""
-        return dict(self.engine.collective_rpc("menon_adapter", args=(0,))[0])
+        return dict(self.engine.collective_rpc("menon_adapter", args=(rank,))[0])
 
     def reload(self, folder: str) -> None:
         """Loads a model folder by vLLM's own means."""

@@ -57,9 +57,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
                 f"the weights of a vLLM that is divided among devices cannot be proved yet; leave {name} out"
             )
     if arguments.get("quantization"):
-        raise UserError(
-            "vLLM takes no new weights in place where it quantises them; leave quantization out"
-        )
+        raise UserError("vLLM takes no new weights in place where it quantises them; leave quantization out")
 
 
 class VLLMSampler(EngineSampler):

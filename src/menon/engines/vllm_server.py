@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from menon.engines.engine_sampler import contents_of
 from menon.engines.openai_sampler import OpenAISampler
 from menon.errors import UserError
 from menon.http import JsonServer, ServerFailed
@@ -48,8 +49,7 @@ class VLLMServer(OpenAISampler):
 
     def contents(self) -> dict[str, Content]:
         """See `sync.to_engine.RemoteWeights.loaded`."""
-        found = self.rpc("menon_contents")
-        return {name: (dtype, tuple(shape), total) for name, (dtype, shape, total) in found.items()}
+        return contents_of(self.rpc("menon_contents"))
 
     def rpc(self, method: str, *arguments: Any) -> Any:
         """What a function of the first worker returns."""

@@ -46,9 +46,9 @@ class WorkerWeights:
         return {name: content(weight) for name, weight in parts_of(self.model_runner.model)}
 
     @torch.no_grad()
-    def menon_adapter(self, slot: int) -> dict[str, Any]:
-        """The same of the matrices of the adapter in a slot."""
-        return {name: content(matrix) for name, matrix in adapter_of(self.model_runner.model, slot)}
+    def menon_adapter(self, rank: int) -> dict[str, Any]:
+        """The same of the matrices of the only adapter, without the padding of their rank."""
+        return {name: content(matrix) for name, matrix in adapter_of(self.model_runner.model, rank)}
 
 
 def parts_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -79,9 +79,9 @@ def sizes_of(module: Any) -> list[int]:
     return list(module.output_partition_sizes)
 
 
-def adapter_of(model: nn.Module, slot: int) -> Iterator[tuple[str, Tensor]]:
-    """The matrices that a slot for adapters computes with, as `NAME.lora_A` and `NAME.lora_B` of the policy's
-    own layers. vLLM multiplies B by the adapter's scale when it reads it."""
+def adapter_of(model: nn.Module, rank: int) -> Iterator[tuple[str, Tensor]]:
+    """The matrices that the first slot for adapters computes with, as `LAYER.lora_A` and `LAYER.lora_B` of
+    the policy's own layers. vLLM multiplies B by the adapter's scale when it reads it."""
     fused = getattr(model, "packed_modules_mapping", {})
     for path, module in model.named_modules():
         if not hasattr(module, "lora_a_stacked"):
@@ -89,5 +89,5 @@ def adapter_of(model: nn.Module, slot: int) -> Iterator[tuple[str, Tensor]]:
         before, _, last = path.rpartition(".")
         names = fused.get(last, [last])
         for name, down, up in zip(names, module.lora_a_stacked, module.lora_b_stacked, strict=True):
-            yield f"{before}.{name}.lora_A", down[slot, 0]
-            yield f"{before}.{name}.lora_B", up[slot, 0]
+            yield f"{before}.{name}.lora_A", down[0, 0, :rank]
+            yield f"{before}.{name}.lora_B", up[0, 0, :, :rank]
