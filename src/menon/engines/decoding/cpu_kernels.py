@@ -130,7 +130,10 @@ def place(qkv, qk_norm, eps, cos, sin, q, rows, position, begins, borders, memor
             else:
                 which, key_head = (head - heads) // key_heads, (head - heads) % key_heads
                 into = memory[
-                    begins[which, block] + (rows[row] * key_heads + key_head) * positions + at - borders[block]
+                    begins[which, block]
+                    + (rows[row] * key_heads + key_head) * positions
+                    + at
+                    - borders[block]
                 ]
                 for j in range(size):
                     put(into, j, turned[j])

@@ -44,7 +44,9 @@ def taken_together(origin: np.ndarray, length: np.ndarray) -> list[Together]:
 class SharedPrefixes:
     """Attention to the shared positions, for one list of rows and one step."""
 
-    def __init__(self, runs: list[Together], rows: np.ndarray, borders: np.ndarray, memory: np.ndarray) -> None:
+    def __init__(
+        self, runs: list[Together], rows: np.ndarray, borders: np.ndarray, memory: np.ndarray
+    ) -> None:
         """`rows` [n] of the cache; `borders` and `memory` of `BlockCache`."""
         self.runs, self.rows, self.borders, self.memory = runs, rows, borders, memory
         self.shared = np.zeros(len(rows), dtype=np.int64)
