@@ -3,6 +3,7 @@ and on the ranks that share it."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from menon.assembly.build import build
 from menon.assembly.given import build_given
 from menon.assembly.models import models_here
 from menon.assembly.ranks import host_on_ranks
+from menon.assembly.site import Site
 from menon.batch import Batch
 from menon.config import RunConfig, changed, own_code
 from menon.engines.in_process import InProcessHost
@@ -140,15 +142,12 @@ def over_ranks(
     whole: Mapping[str, Mapping[str, Tensor]],
     notify: Callable[[str], None],
 ) -> Iterator[Compared]:
-    temperature, own_code = config.source.temperature, tuple(config.own_code)
-    place = partial(host_on_ranks, config.models, config.objective, config.engine, temperature)
-    host = place(config.control, own_code, notify)
-    try:
+    models, engine, own_code = config.models, config.engine, tuple(config.own_code)
+    place = partial(host_on_ranks, models, config.objective, engine, config.source.temperature)
+    with closing(Site(engine, 0)) as site, closing(place(config.control, own_code, notify, site)) as host:
         for role, job in jobs.items():
             apart = difference(host.gradient(role, job), whole[role])
-            yield Compared(role, f"on {config.engine.ranks} ranks, not 1", norm_of(whole[role]), apart)
-    finally:
-        host.close()
+            yield Compared(role, f"on {engine.ranks} ranks, not 1", norm_of(whole[role]), apart)
 
 
 @torch.no_grad()

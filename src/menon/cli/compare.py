@@ -296,13 +296,10 @@ def conclusions(found: "SetComparison") -> list[str]:
     lines = []
     counts = {one.name: len(one.runs) for one in found.sets}
     for one in found.comparisons:
-        how = (
-            "seeds paired, signs of the differences"
-            if one.paired
-            else "runs dealt out anew, Welch's statistic"
-        )
-        test = f"{how}, {'all' if one.exact else 'a sample of the'} arrangements"
         a, b = counts[one.against], counts[one.name]
+        statistic = "Welch's statistic" if min(a, b) > 1 else "difference of means"
+        how = "seeds paired, signs of the differences" if one.paired else f"runs dealt out anew, {statistic}"
+        test = f"{how}, {'all' if one.exact else 'a sample of the'} arrangements"
         if one.decided:
             less = one.difference < 0
             lines.append(f"{one.name} is {'below' if less else 'above'} {one.against}: decided ({test})")

@@ -77,7 +77,7 @@ def as_data(view: "RunView", numbers: Mapping[str, int]) -> list[dict[str, Any]]
     if "answer" not in numbers:
         return [{name: answer.row[name] for name in ROW if name in answer.row} for answer in answers]
     one = chosen(answers, numbers["answer"], step, group)
-    pieces = one.pieces or [None] * len(one.is_action)
+    pieces: Sequence[str | None] = one.pieces or [None] * len(one.is_action)
     columns = {"is_action": one.is_action, "trained": one.trained, **one.columns}
     if one.ratio is not None:
         columns |= {"ratio": one.ratio.before, "ratio_after": one.ratio.after}

@@ -194,7 +194,8 @@ def before(stored: Stored) -> list[Seen]:
 
 def in_steps(stored: Stored, lines: Sequence[Line]) -> list[Seen]:
     """What the steps show, one after another, as a run sees them."""
-    signs, found = Signs(stored.view.settings), []
+    signs = Signs(stored.view.settings)
+    found: list[Seen] = []
     there = set(stored.view.transcripts.steps)
     steps = [line["step"] for line in lines if line["step"] in there]
     read = {*steps[: MOST_READ // 10], *steps[-(MOST_READ - MOST_READ // 10) :]}

@@ -89,7 +89,8 @@ def deals(n_a: int, n_b: int, most: int) -> tuple[Floats, bool]:
 def signs(n: int, most: int) -> tuple[Floats, bool]:
     """[P, n] a sign for each of n differences, and whether these are all. The first row has no minus."""
     if 2**n <= most:
-        return 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1), True
+        minus = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+        return 1 - 2 * minus.astype(np.float64), True
     drawn = stream(0, "signs", n).choice([-1.0, 1.0], size=(min(most, SAMPLED), n))
     return np.concatenate([np.ones((1, n)), drawn]), False
 

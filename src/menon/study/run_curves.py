@@ -86,8 +86,9 @@ def training_curve(run: RunView, at: At, measure: str) -> Curve | None:
     """The score in training, at each step the mean of the last `SMOOTHED` ones; None where a step does not
     know it."""
     name = {"accuracy": "acc/mean", "reward": "reward/mean"}.get(measure, measure)
-    values = [line.get(name) for line in run.metrics]
-    if not values or any(value is None for value in values):
+    known = [line.get(name) for line in run.metrics]
+    values = [float(value) for value in known if value is not None]
+    if not values or len(values) < len(known):
         return None
     places = [spent(run, at)[int(line["step"])] for line in run.metrics]
     means = [float(np.mean(values[max(0, i + 1 - SMOOTHED) : i + 1])) for i in range(len(values))]
