@@ -220,6 +220,8 @@ def off_policy(found: "Sizes") -> str:
         return "none: each answer is learned from once, by the weights that wrote it"
     if found.step.max_age > 1:
         return f"{found.step.unit} may wait, and are learned from at most {found.lag} updates late"
+    if found.staleness:
+        return f"an answer is learned from at most {found.lag} updates late (staleness={found.staleness})"
     return f"an answer is learned from {found.lag / 2:g} updates late on average, {found.lag} at most"
 
 
