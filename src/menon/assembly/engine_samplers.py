@@ -40,7 +40,7 @@ def check_before(source: OnlineSource, engine: Engine) -> None:
     name = f"sampler={setting.kind}"
     if engine.num_samplers:
         raise UserError(
-            "samplers and placement=ray are about processes of the built-in sampler; leave them out, or leave "
+            "samplers and placement=ray are about the built-in sampler; leave them out, or leave "
             f"{name} out"
         )
     if engine.fixed_slots:
