@@ -36,10 +36,11 @@ from kill_and_resume import command, differences, finish, fork, make_inputs, war
 from menon.record.layout import Layout
 from menon.record.reader import RunView
 
-MOST_KILLS = 8
+STEPS = 24
+MOST_KILLS = 16
 """Most kills of one run."""
-VICTIMS = ("sampler", "sampler", "sampler", "controller", "rank", "forkserver")
-"""Kinds of processes to kill, by their share. Where there is none of a kind the controller is killed."""
+VICTIMS = {"sampler": 6, "controller": 2, "rank": 2, "forkserver": 1}
+"""Kinds of processes to kill, with their shares. Where there is none of a kind the controller is killed."""
 GONE_LIMIT = 30.0
 """Seconds after which nothing of a killed session may still run."""
 
@@ -91,9 +92,14 @@ def try_all(folder: Path, kills: int, chance: random.Random, ranks: int, end: fl
     return passed, failed
 
 
+def words_of(path: Path, save_every: int, settings: Sequence[str]) -> list[str]:
+    words = words_for(path, "grpo", save_every)
+    return [*(word for word in words if not word.startswith("steps=")), f"steps={STEPS}", *settings]
+
+
 def undisturbed(folder: Path, name: str, settings: Sequence[str]) -> Undisturbed:
     path, log, start = folder / name, folder / f"{name}.log", time.monotonic()
-    words = [*words_for(path, "grpo", 2), *settings]
+    words = words_of(path, 2, settings)
     code = finish(fork(lambda: command(words), log))
     assert code == 0, log.read_text()
     return Undisturbed(path, time.monotonic() - start)
@@ -103,7 +109,7 @@ def disturbed(
     path: Path, settings: Sequence[str], seconds: float, chance: random.Random, most: int
 ) -> tuple[list[str], str]:
     """Runs to the end through at most `most` kills; what was killed, and what went wrong."""
-    words = [*words_for(path, "grpo", chance.choice((1, 2, 3))), *settings]
+    words = words_of(path, chance.choice((1, 2, 3)), settings)
     log, done = path.with_suffix(".log"), list[str]()
     while True:
         now = ["train", "--resume", str(path)] if Layout(path).about.exists() else words
@@ -112,10 +118,11 @@ def disturbed(
         seen: list[psutil.Process] = []
         code: int | None = None
         while code is None and len(done) < most:
-            code = ended_within(child, chance.uniform(0, seconds / 2))
+            code = ended_within(child, chance.uniform(0, seconds / 6))
             if code is None:
                 seen = [*seen, *descendants(family)]
-                done.append(kill(family, chance.choice(VICTIMS), chance))
+                (kind,) = chance.choices([*VICTIMS], [*VICTIMS.values()])
+                done.append(kill(family, kind, chance))
         code = finish(child) if code is None else code
         if lasting := still_running(seen):
             return done, f"{len(lasting)} processes of a session outlive it"
