@@ -31,7 +31,7 @@ def test_the_settings_are_read():
 class Cluster:
     """Stands for Ray."""
 
-    def __init__(self, name, bundles, address, interface):
+    def __init__(self, name, bundles, address, interface, spread):
         self.bundles, self.address, self.closed = bundles, address, False
 
     def launch(self, bundle, spawn):

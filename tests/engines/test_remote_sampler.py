@@ -14,7 +14,9 @@ import torch
 
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
+from menon.engines.put_aside import tensors_within
 from menon.engines.remote_sampler import ENTRY, RemoteSampler
+from menon.engines.taking_turns import TakesTurns
 from menon.errors import UserError
 from menon.loop import Run, loop
 from menon.processes import supervisor
@@ -332,5 +334,30 @@ def test_a_run_through_kills_is_that_of_one_process(count, tmp_path):
         run.source.sampler = sampler
         assert steps_of(replace(run, channel=channel), tmp_path / "kills") == wanted
         assert sum(member.life for member in sampler.members) >= 2
+    finally:
+        sampler.close()
+
+
+def test_a_colocated_run_is_the_same_and_its_learner_is_put_aside_while_it_writes(tmp_path):
+    wanted = steps_of(tiny_run("ppo", evaluate=None), tmp_path / "plain")
+    run = tiny_run("ppo", evaluate=None, grade=lambda rollout: (held.append(sizes()), even(rollout))[1])
+    models = run.host.models
+    sampler = RemoteSampler(models["policy"].model, tiny_tokenizer(V), [server])
+    turns, held = TakesTurns(run.host, sampler), list[int]()
+
+    def sizes() -> int:
+        moments = [tensors_within(learner.state()) for learner in run.host.roster.learners().values()]
+        weights = [model.weights().values() for model in models.values()]
+        return sum(t.untyped_storage().nbytes() for kind in (*moments, *weights) for t in kind)
+
+    whole = sizes()
+    try:
+        channel = ByMessage(turns, sampler)
+        channel.publish(0)
+        run.source.sampler = sampler
+        assert steps_of(replace(run, host=turns, channel=channel), tmp_path / "turns") == wanted
+        assert set(held) == {0}
+        turns.bring_back()
+        assert sizes() > 2 * whole  # by the moments, which were not there before the first update
     finally:
         sampler.close()

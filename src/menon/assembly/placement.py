@@ -21,6 +21,8 @@ from menon.engines.in_process import InProcessHost
 from menon.engines.limits import rows_of
 from menon.engines.ranked_host import RankedHost
 from menon.engines.remote_sampler import RemoteSampler
+from menon.engines.taking_turns import TakesTurns
+from menon.errors import UserError
 from menon.limit import Limit
 from menon.record.layout import Layout
 from menon.rollout.protocols import Sampler
@@ -104,10 +106,13 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             site,
         )
         undo.callback(end, host)
+        turns: InProcessHost | RankedHost | TakesTurns = host
+        if config.engine.colocated:
+            turns = taking_turns(host, sampler, config.source.ahead)
         return Placed(
-            host,
+            turns,
             sampler,
-            channel_between(host, sampler, model),
+            channel_between(turns, sampler, model),
             tokenizer,
             rows_of(model),
             with_teacher(origin, host),
@@ -151,8 +156,23 @@ def place_without_sampler(
         )
 
 
+def taking_turns(
+    host: InProcessHost | RankedHost, sampler: TorchSampler | RemoteSampler, ahead: int
+) -> TakesTurns:
+    """The host of a colocated run. UserError: the run writes while it learns."""
+    if ahead:
+        raise UserError(
+            "with colocated=true samplers and learner take turns; leave it out of a run that writes ahead"
+        )
+    assert isinstance(host, InProcessHost)  # `Engine` has checked both
+    assert isinstance(sampler, RemoteSampler)
+    return TakesTurns(host, sampler)
+
+
 def channel_between(
-    host: InProcessHost | RankedHost, sampler: TorchSampler | RemoteSampler, model: PreTrainedModel
+    host: InProcessHost | RankedHost | TakesTurns,
+    sampler: TorchSampler | RemoteSampler,
+    model: PreTrainedModel,
 ) -> WeightChannel:
     """By message to other processes; by reference where the sampler writes with the learner's own tensors."""
     if isinstance(sampler, RemoteSampler):
