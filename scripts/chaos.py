@@ -1,7 +1,7 @@
 """Kills processes of a distributed run at random instants, and checks that the result is that of an
 undisturbed run.
 
-    python scripts/chaos.py --kills 200 [--seed 0] [--ranks 2] [--seconds 250]
+    python scripts/chaos.py --kills 200 [--seed 0] [--ranks 2] [--seconds 250] [--folder RUNS]
 
 Real runs by the real command on a tiny random model, their samplers in processes of their own (`samplers=1`,
 `samplers=2`, and with `--ranks` the models on ranks too). A kill (SIGKILL) hits a sampler, the process that
@@ -57,21 +57,26 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further run after them")
+    parser.add_argument("--folder", type=Path, help="keeps the undisturbed runs, which the next call takes")
     asked = parser.parse_args()
     warm_up()
+    end = time.monotonic() + asked.seconds
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as name:
-        end = time.monotonic() + asked.seconds
-        passed, failed = try_all(Path(name), asked.kills, random.Random(asked.seed), asked.ranks, end)
+        folder = (asked.folder or Path(name)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        passed, failed = try_all(folder, asked.kills, asked.seed, asked.ranks, end)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
-def try_all(folder: Path, kills: int, chance: random.Random, ranks: int, end: float) -> tuple[int, int]:
-    assert finish(fork(lambda: make_inputs(folder), folder / "log")) == 0, (folder / "log").read_text()
+def try_all(folder: Path, kills: int, seed: int, ranks: int, end: float) -> tuple[int, int]:
+    chance = random.Random(seed)
+    if not (folder / "model").exists():
+        assert finish(fork(lambda: make_inputs(folder), folder / "log")) == 0, (folder / "log").read_text()
     more = [f"ranks={ranks}"] * (ranks > 1)
     single = undisturbed(folder, "single", [])
     kinds = {f"samplers={count}": [f"samplers={count}", *more] for count in (1, 2)}
-    whole = {name: undisturbed(folder, name, settings) for name, settings in kinds.items()}
+    whole = {name: undisturbed(folder, f"{name}-{ranks}", own) for name, own in kinds.items()}
     for name, run in whole.items():
         if ranks == 1 and (wrong := unlike(run.path, single.path)):
             print(f"{name} without kills is not the run in one process: {wrong}")
@@ -81,7 +86,7 @@ def try_all(folder: Path, kills: int, chance: random.Random, ranks: int, end: fl
     while passed + failed < kills and time.monotonic() < end:
         name = [*kinds][number % len(kinds)]
         most = min(MOST_KILLS, kills - passed - failed)
-        path = folder / f"{name}-{number}"
+        path = folder / f"{name}-{ranks}-{seed}-{number}"
         done, wrong = disturbed(path, kinds[name], whole[name].seconds, chance, most)
         killed.update(done)
         wrong = wrong or differences(path, whole[name].path) or unlike(path, whole[name].path)
@@ -99,10 +104,14 @@ def words_of(path: Path, save_every: int, settings: Sequence[str]) -> list[str]:
 
 def undisturbed(folder: Path, name: str, settings: Sequence[str]) -> Undisturbed:
     path, log, start = folder / name, folder / f"{name}.log", time.monotonic()
+    if Layout(path).report.exists():
+        return Undisturbed(path, float(Layout(path).report.with_suffix(".seconds").read_text()))
     words = words_of(path, 2, settings)
     code = finish(fork(lambda: command(words), log))
     assert code == 0, log.read_text()
-    return Undisturbed(path, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    Layout(path).report.with_suffix(".seconds").write_text(str(seconds))
+    return Undisturbed(path, seconds)
 
 
 def disturbed(

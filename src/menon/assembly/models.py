@@ -46,7 +46,8 @@ def models_here(host: ModelHost, setting: str) -> dict[str, Scorer]:
     needs to reach into them."""
     if not isinstance(host, InProcessHost):
         raise UserError(
-            f"{setting} works with models in one process only; leave it out, or set ranks=1 and leave colocated out"
+            f"{setting} works with models in one process only; leave it out, or set ranks=1 and leave "
+            "colocated out"
         )
     return host.models
 
