@@ -39,8 +39,10 @@ from menon.record.reader import RunView
 STEPS = 24
 MOST_KILLS = 16
 """Most kills of one run."""
-VICTIMS = {"sampler": 6, "controller": 2, "rank": 2, "forkserver": 1}
+VICTIMS = {"sampler": 6, "controller": 2, "forkserver": 1}
 """Kinds of processes to kill, with their shares. Where there is none of a kind the controller is killed."""
+LATER = 1.5
+"""Most seconds between the moment when a process is there and its kill."""
 GONE_LIMIT = 30.0
 """Seconds after which nothing of a killed session may still run."""
 
@@ -71,6 +73,8 @@ def main() -> int:
 
 def try_all(folder: Path, kills: int, seed: int, ranks: int, end: float) -> tuple[int, int]:
     chance = random.Random(seed)
+    if ranks > 1:
+        VICTIMS["rank"] = 2
     if not (folder / "model").exists():
         assert finish(fork(lambda: make_inputs(folder), folder / "log")) == 0, (folder / "log").read_text()
     more = [f"ranks={ranks}"] * (ranks > 1)
@@ -127,10 +131,12 @@ def disturbed(
         seen: list[psutil.Process] = []
         code: int | None = None
         while code is None and len(done) < most:
-            code = ended_within(child, chance.uniform(0, seconds / 6))
+            (kind,) = chance.choices([*VICTIMS], [*VICTIMS.values()])
+            code = until_there(child, family, kind, seconds)
+            if code is None:
+                code = ended_within(child, chance.uniform(0, seconds / 2 if kind == "controller" else LATER))
             if code is None:
                 seen = [*seen, *descendants(family)]
-                (kind,) = chance.choices([*VICTIMS], [*VICTIMS.values()])
                 done.append(kill(family, kind, chance))
         code = finish(child) if code is None else code
         if lasting := still_running(seen):
@@ -156,23 +162,30 @@ def descendants(family: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def kill(family: psutil.Process, kind: str, chance: random.Random) -> str:
-    """Kills a process of a kind; returns its kind."""
-    found: dict[str, list[psutil.Process]] = {
-        "controller": [family],
-        "sampler": [],
-        "rank": [],
-        "forkserver": [],
-    }
+def until_there(child: int, family: psutil.Process, kind: str, seconds: float) -> int | None:
+    """Waits for a process of this kind; the exit code if the run ends before."""
+    end, code = time.monotonic() + 2 * seconds, None
+    while code is None and not by_kind(family)[kind] and time.monotonic() < end:
+        code = ended_within(child, 0.05)
+    return code
+
+
+def by_kind(family: psutil.Process) -> dict[str, list[psutil.Process]]:
+    found: dict[str, list[psutil.Process]] = {name: [] for name in VICTIMS}
+    found["controller"].append(family)
     for one in descendants(family):
-        try:
-            line, parent = " ".join(one.cmdline()), one.ppid()
-        except psutil.NoSuchProcess:
-            continue
-        if "menon.assembly.ranks" in line:
-            found["rank"].append(one)
-        elif "remote_sampler_process" in line:
-            found["forkserver" if parent == family.pid else "sampler"].append(one)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            line, child = " ".join(one.cmdline()), one.ppid() == family.pid
+            if "menon.assembly.ranks" in line:
+                found["forkserver" if child else "rank"].append(one)
+            elif "remote_sampler_process" in line:
+                found["forkserver" if child else "sampler"].append(one)
+    return found
+
+
+def kill(family: psutil.Process, kind: str, chance: random.Random) -> str:
+    """Kills a process of a kind, or the controller where there is none; what was killed."""
+    found = by_kind(family)
     kind = kind if found[kind] else "controller"
     with contextlib.suppress(psutil.NoSuchProcess):
         chance.choice(found[kind]).kill()
