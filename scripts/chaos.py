@@ -41,7 +41,7 @@ MOST_KILLS = 16
 """Most kills of one run."""
 VICTIMS = {"sampler": 6, "controller": 2, "forkserver": 1}
 """Kinds of processes to kill, with their shares. Where there is none of a kind the controller is killed."""
-LATER = 1.5
+LATER = 3.0
 """Most seconds between the moment when a process is there and its kill."""
 GONE_LIMIT = 30.0
 """Seconds after which nothing of a killed session may still run."""
