@@ -1,9 +1,32 @@
 """The settings of where and how a run computes."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from menon.errors import UserError, at_least
+from menon.settings import choice
+
+
+@dataclass(frozen=True)
+class ThisMachine:
+    """All processes of the run are children of the one that trains."""
+
+    kind: Literal["local"] = "local"
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """Ray chooses the hosts of samplers and ranks (docs/cluster.md)."""
+
+    kind: Literal["ray"] = "ray"
+    address: str = ""
+    """The cluster to join, like 10.0.0.1:6379; empty: that of RAY_ADDRESS, or a new one on this machine."""
+    interface: str = ""
+    """The address of this machine to which processes on other hosts connect; empty: the one that Ray uses."""
+
+
+PlacementPart = ThisMachine | OnRay
+Placement = Annotated[PlacementPart, choice(PlacementPart)]
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,16 @@ class Engine:
     a third more time."""
     offload: bool = False
     """With ranks on GPUs: keep weights, gradients and moments in the memory of the host."""
+    samplers: int | None = None
+    """Processes that write text, each with its own copy of the weights, on the threads divided by their
+    number; null: the run's own process writes, or one where Ray places them."""
+    placement: Placement = field(default_factory=ThisMachine)
+    """Where the processes of the run are: `local` or `ray`."""
+
+    @property
+    def num_samplers(self) -> int:
+        """How many processes write text; 0: the run's own one does."""
+        return (1 if isinstance(self.placement, OnRay) else 0) if self.samplers is None else self.samplers
 
     def __post_init__(self) -> None:
         at_least(1, "ranks", self.ranks)
@@ -38,6 +71,8 @@ class Engine:
             raise UserError(
                 "offload is about models in parts on GPUs; set ranks to at least 2, or leave it out"
             )
+        if self.samplers is not None:
+            at_least(1, "samplers", self.samplers)
         at_least(1, "tokens_per_forward", self.tokens_per_forward)
         at_least(1, "slots", self.slots)
         if self.threads is not None:

@@ -9,6 +9,7 @@ import pytest
 from helpers import tiny_model, tiny_tokenizer
 from menon.assembly.notices import advice_for, notices, of_schedule
 from menon.config import RunConfig, changed
+from menon.engines.hf_models import end_token_ids
 from menon.recipes import RECIPES, recipe
 from menon.update.optimiser import Optimiser
 from tokenizer_kinds import tokenizer_of
@@ -27,13 +28,28 @@ def placed_of(tokenizer: Any, parameters: int = 20_000_000) -> Any:
     """What `notices` reads of the models of a run."""
     model = tiny_model("llama", vocab=len(tokenizer))
     model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
-    return SimpleNamespace(tokenizer=tokenizer, parameters=parameters, sampler=SimpleNamespace(model=model))
+    return SimpleNamespace(tokenizer=tokenizer, parameters=parameters, ends=end_token_ids(model, tokenizer))
 
 
 def told(config: RunConfig, questions: list[Any], tokenizer: Any, parameters: int = 20_000_000) -> list[str]:
     rows = [{"question": one} for one in questions]
     placed = placed_of(tokenizer, parameters)
-    return list(notices(config.source, config.models, config.control.steps, rows, placed))
+    about = config.source, config.models, config.objective
+    return list(notices(*about, config.control.steps, rows, placed))
+
+
+def test_text_of_older_weights_that_nothing_weighs():
+    def said(**settings: Any) -> list[str]:
+        config = changed(recipe("grpo"), {"learning_rate": 3e-4, "staleness": 1} | settings)
+        return told(config, ["1+1?"], tokenizer_of("metaspace_first"))
+
+    assert said() == [
+        "staleness=1 learns from text of older weights, and no term weighs it by how likely it is now; set "
+        "objective.policy.correction='[{kind: importance}]', or old=behaviour for a loss that clips its ratio"
+    ]
+    assert said(staleness=0) == []
+    assert said(old="behaviour") == []
+    assert said(**{"objective.policy.correction": [{"kind": "importance"}]}) == []
 
 
 @pytest.mark.parametrize(

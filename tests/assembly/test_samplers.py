@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers import prompt, tiny_model, tiny_tokenizer
-from menon.assembly import placement
+from menon.assembly import samplers
 from menon.assembly.rollout_memory import at_once, check_memory
 from menon.assembly.samplers import sampler_of
 from menon.config import RunConfig, around_of, changed
@@ -33,7 +33,7 @@ def test_the_configs_settings_reach_the_sampler():
 
 
 def test_a_machine_without_bfloat16_is_told_and_works(monkeypatch):
-    monkeypatch.setattr(placement, "has_bf16", lambda device: False)
+    monkeypatch.setattr(samplers, "has_bf16", lambda device: False)
     told: list[str] = []
     model = tiny_model()
     made = config(dtype="bfloat16")

@@ -244,6 +244,7 @@ def drive(
 ) -> dict[str, Any]:
     """Builds the run, opens its folder, and runs the loop; notices about the data are shown above its
     progress."""
+    from menon.assembly.adapter_advice import advice_on_rate
     from menon.assembly.build import build
     from menon.assembly.given import build_given
     from menon.loop import loop
@@ -252,7 +253,7 @@ def drive(
 
     if config.control.tracker is not None:
         check(config.control.tracker)
-    notes: list[str] = []
+    notes = list(advice_on_rate(config.models.policy, config.recipe, config.scale))
     building = build if config.rows is None else build_given
     with building(config, notes.append) as run, open_folder(run) as folder:
         machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"

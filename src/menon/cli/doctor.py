@@ -25,6 +25,7 @@ PACKAGES = (
 EXTRAS = {
     "reasoning-gym": ("reasoning-gym",),
     "datasets": ("datasets",),
+    "ray": ("ray",),
     "verifiers": ("verifiers",),
     "trackers": ("tensorboard", "wandb"),
     "eval": ("lm-eval", "nltk", "langdetect", "accelerate"),
