@@ -143,7 +143,7 @@ def idle(monkeypatch):
     monkeypatch.setattr(evaluate, "measured", evaluated)
     for name in (
         *("assembly.sample.sample", "assembly.pretrain.pretrain", "cli.sweep.trained"),
-        "assembly.posterior.draw",
+        *("assembly.posterior.draw", "simulate.plan.planned"),
     ):
         monkeypatch.setattr(f"menon.{name}", understood)
 

@@ -162,9 +162,10 @@ class Overrides(TypedDict, total=False):
     """What the reward reads of an answer in turns. policy: what the policy wrote, with a line break in
     place of each observation; all: also the observations. With `all` an environment must print
     nothing that the reward would take for an answer."""
-    ahead: int
-    """Steps that may be written before earlier ones are learned from. A separate thread and a sampler
-    with a copy of the weights write them. 0: each step is written by the newest weights."""
+    staleness: int
+    """How many versions older than the weights that learn from it a token may be. A separate thread
+    and a sampler with a copy of the weights write later steps while earlier ones are learned from,
+    and unfinished answers go on with new weights. 0: each step is written by the newest weights."""
     model: str
     """A folder, a name on the Hugging Face hub, or base or search_base. The last two are built in."""
     add_tokens: Sequence[str]
@@ -265,6 +266,8 @@ class Overrides(TypedDict, total=False):
     """Columns of `data`: question and answer."""
     natural: Table | None
     """TRPO's step for the policy: max_kl, damping, ...; null: the optimiser's."""
+    adapter: Table | None
+    """LoRA: rank, alpha, targets; null: all weights learn."""
     critic: Table | None
     """The value model: objective, optimiser, updates_per_step, ...; null: none."""
     optimiser: Table | None

@@ -168,3 +168,28 @@ def test_what_is_not_finite_on_one_rank_is_skipped_on_all(setting: Setting):
     assert (float(metrics["update/skipped"]), float(metrics["update/empty"])) == (0, 0)
     assert host.fingerprint("policy") != before
     host.load(setting.start)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_an_adapter(ranks, tmp_path):
+    """Only its weights have a gradient; the sampler gets the weights that it makes, and a checkpoint of ranks
+    holds it alone and is read in this process."""
+    pytest.importorskip("peft", reason="adapters need the extra peft")
+    models = Models(adapter=2)
+    setting, host = setting_of(models, tmp_path / "start"), shared_host(ranks, models)
+    for name in FEW:
+        whole = gradient(setting.here, setting.here, EVERY[name], setting.batch)
+        assert distance(gradient(host, setting.here, EVERY[name], setting.batch), whole) < 1e-6, name
+    for _ in range(2):
+        for one in (setting.here, host):
+            part = MiniBatch(STEPS[0], torch.arange(setting.batch.num_sequences), first=False)
+            one.update("policy", prepare(part, setting.batch, setting.here))
+    given, wanted = (dict(one.tensors()) for one in (host, setting.here))
+    assert given.keys() == wanted.keys()
+    assert not any("lora" in name for name in given)
+    assert max(distance(given[name], wanted[name]) for name in wanted) < 1e-6
+    host.save(tmp_path / "ranks")
+    assert (tmp_path / "ranks" / "adapter_config.json").exists()
+    loaded = host_here(models)
+    loaded.load(tmp_path / "ranks")
+    assert loaded.fingerprint("policy") == host.fingerprint("policy")

@@ -213,3 +213,4 @@ def test_saving_syncs_the_metrics_first(tmp_path, monkeypatch):
 def test_a_gpu_promises_less(device, available, level, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     assert determinism(device) == level
+    assert determinism(device, staleness=1) == "order"

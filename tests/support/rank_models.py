@@ -12,8 +12,9 @@ import torch
 
 from batches import VOCAB
 from helpers import tiny_model, tiny_tokenizer
+from menon.engines import adapter_files, lora
 from menon.engines.forward import ValueModel, value_head
-from menon.engines.fsdp2 import ShardedLearner, ShardedScorer, Sharding
+from menon.engines.fsdp2 import ShardedLearner, ShardedScorer, Sharding, whole
 from menon.engines.hf_models import export
 from menon.engines.in_process import InProcessHost
 from menon.engines.rank_group import RankGroup
@@ -24,6 +25,7 @@ from menon.engines.ranked_host import RankedHost
 from menon.engines.sharded_export import export_sharded
 from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.processes.forkserver import Forkserver
+from menon.update.adapter import Adapter
 from menon.update.optimiser import Optimiser
 
 HIDDEN = 16
@@ -41,6 +43,8 @@ class Models:
     head: bool = True
     """A value head and a reward head on the policy."""
     optimiser: Optimiser = field(default_factory=Optimiser)
+    adapter: int = 0
+    """The rank of an adapter of the policy, which shares its frozen weights with the reference; 0: none."""
 
 
 def roles(
@@ -63,6 +67,12 @@ def roles(
     trained = model(0)
     heads = {"value": head(0), "reward": head(2)} if models.head else {}
     frozen = copy.deepcopy(model(2)).requires_grad_(False)
+    if models.adapter:
+        lora.attach(trained, Adapter(rank=models.adapter), 0, "the model")
+        with torch.no_grad():
+            for layer in lora.layers(trained).values():
+                layer.lora_B[lora.NAME].weight.fill_(0.02)
+        frozen = lora.base_of(trained)
     found = {
         "policy": learner(trained, models.optimiser, temperature=0.8, heads=heads, **how),
         "critic": learner(ValueModel(model(1).base_model, head(1)), models.optimiser, **how),
@@ -74,6 +84,8 @@ def roles(
 
 def host_here(models: Models) -> InProcessHost:
     found, trained = roles(models)
+    if models.adapter:
+        return InProcessHost(found, {}, partial(adapter_files.write, trained, "base"))
     return InProcessHost(found, {"policy": partial(export, trained, tiny_tokenizer(VOCAB))})
 
 
@@ -107,6 +119,9 @@ def made(group: RankGroup, models: Models) -> tuple[RankHost, list[str]]:
     found, trained = roles(models, partial(ShardedScorer, sharding), partial(ShardedLearner, sharding))
 
     def write(folder: Path, writes: bool) -> None:
-        export_sharded(trained, tiny_tokenizer(VOCAB), folder, writes)
+        if models.adapter:
+            adapter_files.write(trained, "base", folder, whole=whole, writes=writes)
+        else:
+            export_sharded(trained, tiny_tokenizer(VOCAB), folder, writes)
 
     return RankHost(group, found, {"policy": write}), sorted(found)

@@ -15,6 +15,7 @@ from menon.assembly.samplers import sampler_of
 from menon.assembly.site import Site, check_processes
 from menon.config import Control, Models, Objective, RunConfig
 from menon.engine_settings import Engine
+from menon.engines import lora
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import end_token_ids
 from menon.engines.in_process import InProcessHost
@@ -60,7 +61,7 @@ class Placed(Closes):
     ends: tuple[int, ...]
     """The tokens that end a text, the tokenizer's own first."""
     parameters: int
-    """The number of the policy's parameters."""
+    """The number of the policy's parameters, without an adapter's."""
     device: str
     """Where it computes."""
     decode: Callable[[list[int]], str]
@@ -86,7 +87,7 @@ class Unwritten(Closes):
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
     """Places the models of a run and its sampler. All models but a teacher start from the
     policy's weights."""
-    model, tokenizer, origin = start_of(config.models, config.engine)
+    model, tokenizer, origin = start_of(config.models, config.engine, config.control.seed)
     with ExitStack() as undo:
         site = Site(config.engine, config.engine.num_samplers, Layout(Path(config.control.out)).workers)
         undo.callback(site.close)
@@ -117,7 +118,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             rows_of(model),
             with_teacher(origin, host),
             end_token_ids(model, tokenizer),
-            parameters_of(host, model),
+            lora.num_parameters(model),
             device_in_words(model, config.engine),
             sampler.detokenizer.text,
             undo.pop_all().close,
@@ -135,7 +136,7 @@ def place_without_sampler(
 ) -> Unwritten:
     """The same for a run that writes no text."""
     check_processes(engine)
-    model, tokenizer, origin = start_of(models, engine)
+    model, tokenizer, origin = start_of(models, engine, control.seed)
     with ExitStack() as undo:
         site = Site(engine, 0, Layout(Path(control.out)).workers)
         undo.callback(site.close)
@@ -150,7 +151,7 @@ def place_without_sampler(
             rows_of(model),
             with_teacher(origin, host),
             end_token_ids(model, tokenizer),
-            parameters_of(host, model),
+            lora.num_parameters(model),
             device_in_words(model, engine),
             undo.pop_all().close,
         )
@@ -207,13 +208,6 @@ def host_for(
 def end(host: InProcessHost | RankedHost) -> None:
     if isinstance(host, RankedHost):
         host.close()
-
-
-def parameters_of(host: InProcessHost | RankedHost, model: PreTrainedModel) -> int:
-    """Those of the policy; of one in this process its heads too."""
-    if isinstance(host, RankedHost):
-        return int(model.num_parameters())
-    return sum(weight.numel() for weight in host.models["policy"].weights().values())
 
 
 def device_in_words(model: PreTrainedModel, engine: Engine) -> str:

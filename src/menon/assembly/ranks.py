@@ -5,17 +5,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.models import Kinds, model_name, roles_of, saved_dtypes, start_of
 from menon.assembly.site import Site
 from menon.config import Control, Models, Objective
 from menon.engine_settings import Engine
-from menon.engines.fsdp2 import ShardedLearner, ShardedScorer, Sharding
+from menon.engines import lora
+from menon.engines.adapter_files import fingerprint_of_base, write
+from menon.engines.fsdp2 import ShardedLearner, ShardedScorer, Sharding, whole
+from menon.engines.model_files import FileDtypes
 from menon.engines.rank_group import RankGroup, cores, device_of_ranks
-from menon.engines.rank_host import RankHost
+from menon.engines.rank_host import Export, RankHost
 from menon.engines.rank_process import RankHandler, Seat
 from menon.engines.rank_workers import RankWorkers, launch_of
 from menon.engines.ranked_host import RankedHost
@@ -86,17 +91,36 @@ def made(group: RankGroup, build: Build) -> tuple[Any, list[str]]:
     """This rank's part of the models, and their roles. They are read and taken apart on the CPU; only parts
     reach a GPU."""
     engine = replace(build.engine, device="cpu")
-    model, tokenizer, _ = start_of(build.models, engine)
+    model, tokenizer, _ = start_of(build.models, engine, build.seed)
     name = build.models.policy.model
-    check_file_names(model, model_name(name))
+    adapter = lora.has_adapter(model)
+    base_weights = fingerprint_of_base(model) if adapter else ""
+    if not adapter:
+        check_file_names(model, model_name(name))
     saved_as = saved_dtypes(build.save_dtype, name, model, engine.dtype, lambda sentence: None)
     sharding = Sharding(group, build.engine.offload)
     kinds = Kinds(partial(ShardedScorer, sharding), partial(ShardedLearner, sharding))
     placed, heads = roles_of(
         build.models, build.objective, engine, build.temperature, build.seed, model, tokenizer, kinds
     )
-    write = partial(export_sharded, model, tokenizer, dtypes=saved_as)
-    if "reward" in heads:
+    give: Export = partial(export_sharded, model, tokenizer, dtypes=saved_as)
+    if adapter:
+        give = partial(write_alone, model, tokenizer, base_weights, saved_as)
+    elif "reward" in heads:
         classifier = reward_model_of(model, heads["reward"], tokenizer.pad_token_id)
-        write = partial(export_sharded, classifier, tokenizer)
-    return RankHost(group, placed, {"policy": write}), sorted(placed)
+        give = partial(export_sharded, classifier, tokenizer)
+    return RankHost(group, placed, {"policy": give}), sorted(placed)
+
+
+def write_alone(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    base_weights: str,
+    saved_as: FileDtypes,
+    folder: Path,
+    writes: bool,
+) -> None:
+    """An adapter without its model; `menon export` merges it."""
+    write(model, base_weights, folder, saved_as, whole, writes)
+    if writes:
+        tokenizer.save_pretrained(folder)

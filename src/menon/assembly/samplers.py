@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from menon.assembly.site import Site
 from menon.config import Control, OnlineSource
 from menon.engine_settings import Engine
+from menon.engines import lora
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.machine import has_bf16, workers
 from menon.engines.remote_sampler import ENTRY, RemoteSampler
@@ -28,13 +29,17 @@ def sampler_of(
     site: Site,
 ) -> TorchSampler | RemoteSampler:
     """A sampler in processes of its own where the run asks for them. Otherwise one in this process, on the
-    learner's own weights where both have one dtype and take turns, else on a copy of the weights."""
+    learner's own weights where both have one dtype and take turns, else on a copy of the weights; with an
+    adapter on a merged copy, of which only what the adapter changes takes memory again."""
     each = site.threads(site.samplers)
+    # Beside a learner that is at work more processes would only take the cores from it, and they cannot be
+    # asked to end in the middle of an answer.
+    beside = source.staleness > 0 or site.samplers > 1
     settings: dict[str, Any] = {
         "seed": control.seed,
         "slots": engine.slots,
         "fixed_slots": engine.fixed_slots,
-        "processes": 1 if site.samplers > 1 else workers(model.num_parameters(), model.device),
+        "processes": 1 if beside else workers(lora.num_parameters(model), model.device),
         "alternatives": ALTERNATIVES if control.record == "full" else 0,
         "kept": source.top_k if source.truncation == "exact" else 0,
         "keep_special_tokens": source.keep_special_tokens,
@@ -44,12 +49,18 @@ def sampler_of(
             f"this {model.device.type} has no bfloat16 instructions and emulates them slowly; dtype=float32 "
             "is faster here"
         )
+    adapted = lora.has_adapter(model)
     if site.samplers:
         dtype = torch.bfloat16 if engine.dtype == "bfloat16" else None
         settings |= {"dtype": dtype, "threads": each, "supervisor": site.supervisor}
         launches = site.sampler_launches(ENTRY)
-        return RemoteSampler(model, tokenizer, launches, device=str(model.device), **settings)
+        whole = lora.merged_copy(model) if adapted else model
+        return RemoteSampler(whole, tokenizer, launches, device=str(model.device), **settings)
     if engine.dtype != "bfloat16":
-        weights = copy.deepcopy(model).requires_grad_(False) if source.ahead else model
-        return TorchSampler(weights, tokenizer, **settings)
-    return TorchSampler(own_copy(model, torch.bfloat16), tokenizer, **settings)
+        if adapted:
+            model = lora.merged_copy(model)
+        elif source.staleness:
+            model = copy.deepcopy(model).requires_grad_(False)
+        return TorchSampler(model, tokenizer, **settings)
+    narrow = lora.merged_copy if adapted else own_copy
+    return TorchSampler(narrow(model, torch.bfloat16), tokenizer, **settings)

@@ -22,14 +22,29 @@ FIXED_ROPE = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary frequencies that do not depend on the length of the sequence."""
 
 
+class LowRank(NamedTuple):
+    """scale * up(down(x)): the adapter of a linear layer."""
+
+    down: Tensor
+    """[rank, d]"""
+    up: Tensor
+    """[width, rank]"""
+    scale: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(F.linear(x.to(self.down.dtype), self.down), self.up) * self.scale
+
+
 class Affine(NamedTuple):
-    """y = x @ weight.T + bias, in the dtype of the weight."""
+    """y = x @ weight.T + bias, in the dtype of the weight, and what an adapter adds to it."""
 
     weight: Tensor
     bias: Tensor | None = None
+    adapter: LowRank | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        y = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        return y if self.adapter is None else (y + self.adapter(x)).to(y.dtype)
 
 
 @dataclass(frozen=True)
@@ -176,7 +191,7 @@ def decoder_of(model: nn.Module) -> Decoder | None:
     other.
 
     Also None if this pass and the model's own give different numbers on a few test tokens, because of another
-    activation, adapters or quantised layers. The model must be in eval mode.
+    activation, adapters other than LoRA or quantised layers. The model must be in eval mode.
     """
     decoder = _collect(model)
     if decoder is None:
@@ -208,15 +223,13 @@ def _collect(model: Any) -> Decoder | None:
     config, trunk = model.config, model.base_model
     head = model.get_output_embeddings() if model is not trunk else None
     try:
-        linear = [linears_of(layer) for layer in trunk.layers]
         rope = trunk.rotary_emb
-        whole = all(type(part) is nn.Linear for parts in linear for part in parts)
         plain = (
             config.hidden_act == "silu"
             and rope.rope_type in FIXED_ROPE
             and type(trunk.embed_tokens) is nn.Embedding
         )
-        if not (whole and plain and (model is trunk or type(head) is nn.Linear)):
+        if not (plain and (model is trunk or type(head) is nn.Linear)):
             return None
         layers = tuple(map(layer_of, trunk.layers))
         first = trunk.layers[0].self_attn
@@ -233,22 +246,33 @@ def _collect(model: Any) -> Decoder | None:
             eps=config.rms_norm_eps,
             longest=rows_of(model),
         )
-    except (AttributeError, IndexError):
+    except (AttributeError, IndexError, ValueError):
         return None
 
 
-def linears_of(layer: Any) -> tuple[Any, ...]:
-    attention, mlp = layer.self_attn, layer.mlp
-    return (
-        *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),
-        *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
-    )
+def _affine(part: Any) -> Affine:
+    """A linear layer, with its adapter if it has one. AttributeError for any other kind of layer, and for an
+    adapter that is more than two matrices."""
+    if type(part) is nn.Linear:
+        return Affine(part.weight, part.bias)
+    base, (name,) = part.base_layer, part.active_adapters
+    down, up = part.lora_A[name], part.lora_B[name]
+    plain = type(base) is type(down) is type(up) is nn.Linear and down.bias is up.bias is None
+    if not plain or part.lora_variant or part.merged or part.disable_adapters or len(part.lora_A) > 1:
+        raise AttributeError("this layer computes more than its matrices")
+    return Affine(base.weight, base.bias, LowRank(down.weight, up.weight, part.scaling[name]))
 
 
 def layer_of(layer: Any) -> Layer:
-    """The tensors of one layer of a model of the family."""
-    query, key, value, output, gate, up, down = (Affine(part.weight, part.bias) for part in linears_of(layer))
-    attention = layer.self_attn
+    """The tensors of one layer of a model of the family, with its adapter if it has one."""
+    attention, mlp = layer.self_attn, layer.mlp
+    query, key, value, output, gate, up, down = (
+        _affine(part)
+        for part in (
+            *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),
+            *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
+        )
+    )
     return Layer(
         attention_norm=layer.input_layernorm.weight,
         query=query,

@@ -15,8 +15,9 @@ from menon.engines.stored_models import stored_in
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
 from menon.state_codec import encode
-from menon.sync.fingerprint import fingerprint
+from menon.sync.fingerprint import content, fingerprint_of
 from menon.sync.pairs import model_tensors
+from menon.sync.protocols import Gives
 from menon.types import Metric, merge
 from menon.update.host import Ask, Job
 from menon.update.objective import cut
@@ -35,13 +36,20 @@ class InProcessHost:
     """A `ModelHost` over models that are in this process.
 
     `exports` holds, by role, the function that writes a model as a Hugging Face folder. The weights of a
-    policy without one are saved in `state`.
+    policy without one are saved in `state`. `checkpoint` writes the policy into a checkpoint where that is
+    not its export: an adapter alone.
     """
 
-    def __init__(self, models: Models, exports: Mapping[str, Export] | None = None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        exports: Mapping[str, Export] | None = None,
+        checkpoint: Export | None = None,
+    ) -> None:
         self.roster = Roster(models)
         self.models = self.roster.models
         self.exports = dict(exports or {})
+        self.checkpoint = checkpoint or self.exports.get("policy")
 
     @property
     def roles(self) -> frozenset[str]:
@@ -77,11 +85,31 @@ class InProcessHost:
         self.roster.follow(role, leader, rate)
 
     def fingerprint(self, role: str) -> str:
-        return fingerprint(self.roster.model(role).weights())
+        """Of a model with an adapter, that of the weights that it makes, as a sampler holds them."""
+        model = self.roster.model(role)
+        merged = isinstance(model, Gives) and getattr(model, "adapted", False)
+        given = model.tensors() if isinstance(model, Gives) and merged else model.weights().items()
+        return fingerprint_of({name: content(weight) for name, weight in given})
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """The policy's live tensors (see `sync.protocols.Gives`)."""
-        return model_tensors(self.roster.model("policy").weights())
+        """The policy's tensors (see `sync.protocols.Gives`): the live ones, or merged ones of an adapter."""
+        policy = self.roster.model("policy")
+        return policy.tensors() if isinstance(policy, Gives) else model_tensors(policy.weights())
+
+    def adapter_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(name in peft's files, live tensor) of the policy's adapter, one at a time; none where it has no
+        adapter."""
+        found = getattr(self.roster.model("policy"), "adapter_tensors", None)
+        return iter(()) if found is None else found()
+
+    def write_adapter(self, folder: Path) -> None:
+        """The policy's adapter in peft's own format, and its tokenizer. UserError: the policy has none, or is
+        a reward model, whose checkpoints are whole."""
+        if self.checkpoint is None or self.checkpoint is self.exports.get("policy"):
+            raise UserError(
+                "the policy of this run has no adapter that can be written alone; set adapter.rank"
+            )
+        self.checkpoint(folder)
 
     # Files
 
@@ -94,8 +122,8 @@ class InProcessHost:
         """Weights that the exported policy holds bit for bit are not written twice; those that it holds in a
         lower precision are."""
         (folder / STATE).mkdir(parents=True, exist_ok=True)
-        if "policy" in self.exports:
-            self.export("policy", folder)
+        if self.checkpoint is not None:
+            self.checkpoint(folder)
         exported = model_files.tensors_in(folder)
         kept = {role: model.weights() for role, model in self.roster.kept().items()}
         for role, weights in kept.items():

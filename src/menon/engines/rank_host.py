@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from menon.engines.fsdp2 import Sharded, ShardedLearner, own_part, put, wholes
+from menon.engines.fsdp2 import Sharded, ShardedLearner, own_part, put, whole, wholes
 from menon.engines.in_process import of_role
 from menon.engines.protocols import Models
 from menon.engines.rank_group import RankGroup
@@ -81,12 +81,16 @@ class RankHost:
         return wholes(learner.take_gradient())
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """The policy's weights."""
-        return wholes(dict(model_tensors(self.roster.model("policy").weights())))
+        """The policy's weights; those that an adapter makes, if it has one."""
+        policy = self._sharded("policy")
+        if policy.adapted:
+            return policy.merged(whole)
+        return wholes(dict(model_tensors(policy.weights())))
 
     def fingerprint(self, role: str) -> str:
-        weights = self.roster.model(role).weights()
-        return fingerprint_of({name: content(weight) for name, weight in wholes(weights)})
+        model = self._sharded(role)
+        given = model.merged(whole) if model.adapted else wholes(model.weights())
+        return fingerprint_of({name: content(weight) for name, weight in given})
 
     def follow(self, role: str, leader: str, rate: float) -> None:
         self.roster.follow(role, leader, rate)

@@ -143,7 +143,7 @@ class RankWorkers:
                 other, message = self.inbox.get(timeout=left)
             except Empty:
                 break
-            if message is None and other != rank:  # `rank` itself ends after its error
+            if message is None and self.workers[other].ended().how.startswith("signal"):
                 rank, error = other, None
         if error is None:
             words = self.workers[rank].ended().words

@@ -27,9 +27,10 @@ from menon.processes.wire import Connection, Message, RemoteError, encode
 from menon.sync.fingerprint import fingerprint
 from menon.types import Request
 
-ASKED, LATE, END = "asked", "late", "end"
+ASKED, LATE, ABORT, END = "asked", "late", "abort", "end"
 """Messages to the process about a stream, `[kind, stream]`: what follows from the last completions, with a
-pickled `Asked`; requests that were promised in one, with a pickled `Late`; the end of the stream."""
+pickled `Asked`; requests that were promised in one, with a pickled `Late`; all that is not answered is given
+out as it is; the end of the stream."""
 WEIGHTS, TENSOR, COMPARE, ADOPT = "weights", "tensor", "compare", "adopt"
 """Messages to the process about weights: new ones follow; one of them, `[TENSOR, name]` with its bytes; all
 are there; `[ADOPT, version]`: both sides hold the same, go on."""
@@ -121,6 +122,9 @@ class RemoteSamplerHandler:
         elif kind == END:
             if (writing := self.streams.pop(rest[0], None)) is not None:
                 writing.stream.__exit__()
+        elif kind == ABORT:
+            if rest[0] in self.streams:
+                self.streams[rest[0]].stream.abort()
         elif kind == LATE:
             if rest[0] in self.streams:
                 late: Late = pickle.loads(message.body)

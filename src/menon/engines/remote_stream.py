@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol, Self
 
-from menon.engines.remote_sampler_process import ASKED, DONE, END, FAILED, LATE, Asked, Late
+from menon.engines.remote_sampler_process import ABORT, ASKED, DONE, END, FAILED, LATE, Asked, Late
 from menon.engines.sampler_member import Heard, Member
 from menon.engines.worker_samplers import bare, deal, do_in_order
 from menon.errors import UserError
@@ -41,7 +41,7 @@ class Kept:
 
 
 class RemoteStream:
-    """See `rollout.protocols.Stream`. One thread at a time may use it."""
+    """See `rollout.protocols.Stream`. One thread at a time may use it; any may abort it."""
 
     def __init__(self, sampler: Owner, number: int, keep: bool) -> None:
         self.sampler, self.number, self.keep = sampler, number, keep
@@ -55,6 +55,7 @@ class RemoteStream:
         self.prompts: dict[int, int] = {}
         """Index of a prompt -> the part that has its kept prefixes."""
         self.parts = [Part(self, member) for member in sampler.members]
+        self.aborting = False
         self.late: SimpleQueue[Callable[[], None] | None] | None = None
         """What to do in a thread that waits for requests."""
 
@@ -72,6 +73,14 @@ class RemoteStream:
             for request in requests:
                 self.sampler.check(request)
         self.asked.append(requests)
+
+    def abort(self) -> None:
+        """See `rollout.protocols.Aborts`."""
+        if self.keep:
+            raise RuntimeError("a stream that keeps prefixes cannot be aborted; open it without keep")
+        self.aborting = True
+        for part in self.parts:
+            part.abort()
 
     def __iter__(self) -> Iterator[Completion]:
         while (completion := self._next()) is not None:
@@ -242,6 +251,10 @@ class Part:
         if self.state == "computes" or (not self.exact and self.owed):
             self._send_turn()
 
+    def abort(self) -> None:
+        """If the process has ended, the one that takes its place is asked once more."""
+        self.member.write(self.life, encode([ABORT, self.stream.number]))
+
     def end(self) -> None:
         self.member.listeners.pop(self.stream.number, None)
         self.member.post.assign(self.stream.number, "")
@@ -262,6 +275,8 @@ class Part:
         if begins:
             for late in self.lates:
                 self._write(late)
+        if self.stream.aborting:  # a process that takes the place of another has not heard of it
+            self.abort()
         self.member.post.assign(self.stream.number, f"write {len(self.owed)} answers")
 
     def _write(self, encoded: bytes) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from menon.batch import Batch, take, tokens_of
-from menon.engines import machine
+from menon.engines import lora, machine
 from menon.engines.forward import Readout, run_trunk, take_apart
 from menon.engines.inside import NOTHING, Seen, Wanted, other_layers, own_layers
 from menon.engines.layers import with_checkpointing
@@ -60,12 +61,13 @@ class TorchScorer:
         if tokens_per_forward < 1 or vocabulary_chunk < 1:
             raise UserError("tokens_per_forward and vocabulary_chunk must be at least 1")
         self.model = model.to(device).eval()
+        self.adapted = lora.has_adapter(model)
         self.heads = {name: head.to(device) for name, head in (heads or {}).items()}
         self.tokens_per_forward = tokens_per_forward
         self.device = torch.device(device)
         self.autocast = autocast
         network = take_apart(self.model, self.heads)
-        size = sum(weight.numel() for weight in self.weights().values())
+        size = sum(weight.numel() for weight in self.model.parameters())
         # The model's own forward pass (not `Decoder`) may write to the model, so it never runs in parallel.
         self.workers = 1 if network.decoder is None else machine.workers(size, self.device)
         self.readout = Readout(network, temperature, vocabulary_chunk // self.workers)
@@ -166,15 +168,32 @@ class TorchScorer:
 
     def weights(self) -> Mapping[str, Tensor]:
         """The live tensors under the model's own names, tied ones once; a shared trunk's critic is
-        `value_head.weight`."""
-        named: dict[str, Tensor] = dict(self.model.named_parameters())
-        for name, head in self.heads.items():
-            named |= {f"{name}_head.{part}": weight for part, weight in head.named_parameters()}
-        return named
+        `value_head.weight`. Of a model with an adapter only what is not frozen (`lora.own_parameters`)."""
+        return {**lora.own_parameters(self.model), **self._head_weights()}
+
+    def _head_weights(self) -> dict[str, Tensor]:
+        return {
+            f"{name}_head.{part}": weight
+            for name, head in self.heads.items()
+            for part, weight in head.named_parameters()
+        }
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """The live tensors of the model without its heads (see `sync.protocols.Gives`)."""
-        return model_tensors(self.weights())
+        """The live tensors of the model without its heads (see `sync.protocols.Gives`); one with an adapter
+        is merged."""
+        if not self.adapted:
+            return model_tensors(self.weights())
+        return self.merged(lora.as_it_is)
+
+    def merged(self, whole: Callable[[Tensor], Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """The weights that the adapter makes, `whole` where they are in parts."""
+        heads = ((name, whole(weight)) for name, weight in model_tensors(self._head_weights()))
+        return chain(lora.merged_tensors(self.model, whole), heads)
+
+    def adapter_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(name in peft's files, live tensor) of the adapter alone, for a sampler that takes adapters; none
+        where the model has no adapter."""
+        return lora.adapter_tensors(self.model)
 
 
 class Passed(NamedTuple):

@@ -110,7 +110,12 @@ def cache_dtype(decoder: Decoder) -> torch.dtype:
 
 
 def ready(decoder: Decoder) -> tuple[Decoder, list[Step], Product]:
-    """The decoder, its layers and its head, with the weights for decoding."""
+    """The decoder, its layers and its head, with the weights for decoding. ValueError for a model with an
+    adapter, which is decoded merged (`engines.lora.merged_copy`)."""
+    if any(
+        isinstance(one, Affine) and one.adapter for layer in decoder.layers for one in vars(layer).values()
+    ):
+        raise ValueError("an adapter is beside its weights; give the sampler a merged copy")
     decoder, head, copy = with_wide_norms(decoder), decoder.head, is_copied(decoder)
     assert head is not None
     return decoder, [step_of(decoder, layer, copy) for layer in decoder.layers], Product.of(copy, head)
