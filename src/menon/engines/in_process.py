@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -86,7 +87,7 @@ class InProcessHost:
 
     def fingerprint(self, role: str) -> str:
         """Of a model with an adapter, that of the weights that it makes, as a sampler holds them."""
-        model = self.roster.model(role)
+        model: Any = self.roster.model(role)
         given = model.tensors() if getattr(model, "adapted", False) else model.weights().items()
         return fingerprint_of({name: content(weight) for name, weight in given})
 
