@@ -140,9 +140,10 @@ class OnlineSource:
     """What the reward reads of an answer in turns. policy: what the policy wrote, with a line break in place
     of each observation; all: also the observations. With `all` an environment must print nothing that the
     reward would take for an answer."""
-    ahead: int = 0
-    """Steps that may be written before earlier ones are learned from. A separate thread and a sampler with a
-    copy of the weights write them. 0: each step is written by the newest weights."""
+    staleness: int = 0
+    """How many versions older than the weights that learn from it a token may be. A separate thread and a
+    sampler with a copy of the weights write later steps while earlier ones are learned from, and unfinished
+    answers go on with new weights. 0: each step is written by the newest weights."""
 
     def __post_init__(self) -> None:
         for name in ("heldout", "prompts_per_step", "samples_per_prompt", "max_new_tokens", "max_turns"):
@@ -150,11 +151,12 @@ class OnlineSource:
                 at_least(1, name, value)
         at_least(0, "report_questions", self.report_questions)
         at_least(0, "heldout_seed", self.heldout_seed)
-        at_least(0, "ahead", self.ahead)
-        if self.ahead and self.order != "shuffled":  # a resumed run could not choose as this one does
+        at_least(0, "staleness", self.staleness)
+        if self.staleness and self.order != "shuffled":  # a resumed run could not choose as this one does
             raise UserError(
                 f"order={self.order} chooses a step's questions by the answers of all steps before it, and "
-                f"ahead={self.ahead} writes it before they are known; set ahead=0 or order=shuffled"
+                f"staleness={self.staleness} writes it before they are known; set staleness=0 or "
+                "order=shuffled"
             )
         if self.temperature <= 0:
             raise UserError(

@@ -3,27 +3,27 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.assembly.engine_samplers import check_before
 from menon.assembly.models import host_of, saved_dtypes, start_of, with_teacher
 from menon.assembly.ranks import host_on_ranks
-from menon.assembly.samplers import sampler_of
+from menon.assembly.samplers import channel_of, sampler_of
+from menon.assembly.site import Site, check_processes
 from menon.config import Control, Models, Objective, RunConfig
 from menon.engine_settings import Engine
 from menon.engines import lora
-from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import end_token_ids
 from menon.engines.in_process import InProcessHost
 from menon.engines.limits import rows_of
 from menon.engines.ranked_host import RankedHost
 from menon.limit import Limit
+from menon.record.layout import Layout
 from menon.rollout.protocols import Sampler
-from menon.sync.by_copy import ByCopy
-from menon.sync.by_reference import ByReference
 from menon.sync.no_sampler import NoSampler
 from menon.sync.protocols import WeightChannel
 from menon.update.host import ModelHost
@@ -79,12 +79,15 @@ class Unwritten(Closes):
 
 
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
-    """Places the models of a run, and a sampler in this process. All models but a teacher start from the
-    policy's weights."""
+    """Places the models of a run and its sampler. All models but a teacher start from the policy's weights.
+    UserError, before anything is read, for a sampler that cannot be used."""
+    check_before(config.source, config.engine)
     model, tokenizer, origin = start_of(config.models, config.engine, config.control.seed)
     with ExitStack() as undo:
+        site = Site(config.engine, config.engine.num_samplers, Layout(Path(config.control.out)).workers)
+        undo.callback(site.close)
         # The sampler first: it may move the weights into shared memory.
-        sampler = sampler_of(config.source, config.engine, config.control, model, tokenizer, notify)
+        sampler = sampler_of(config.source, config.engine, config.control, model, tokenizer, notify, site)
         undo.callback(sampler.close)
         host = host_for(
             config.models,
@@ -96,12 +99,13 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             model,
             tokenizer,
             notify,
+            site,
         )
         undo.callback(end, host)
         return Placed(
             host,
             sampler,
-            channel_between(host, sampler, model),
+            channel_of(config.source, config.engine, host, model, tokenizer, sampler),
             tokenizer,
             rows_of(model),
             with_teacher(origin, host),
@@ -123,28 +127,26 @@ def place_without_sampler(
     notify: Callable[[str], None] = lambda sentence: None,
 ) -> Unwritten:
     """The same for a run that writes no text."""
+    check_processes(engine)
     model, tokenizer, origin = start_of(models, engine, control.seed)
-    host = host_for(models, objective, engine, temperature, control, own_code, model, tokenizer, notify)
-    return Unwritten(
-        host,
-        NoSampler(host),
-        tokenizer,
-        rows_of(model),
-        with_teacher(origin, host),
-        end_token_ids(model, tokenizer),
-        lora.num_parameters(model),
-        device_in_words(model, engine),
-        partial(end, host),
-    )
-
-
-def channel_between(
-    host: InProcessHost | RankedHost, sampler: TorchSampler, model: PreTrainedModel
-) -> WeightChannel:
-    """By reference where the sampler writes with the learner's own tensors."""
-    if isinstance(host, InProcessHost) and sampler.model is model:
-        return ByReference(host.models["policy"], sampler)
-    return ByCopy(host, sampler)
+    with ExitStack() as undo:
+        site = Site(engine, 0, Layout(Path(control.out)).workers)
+        undo.callback(site.close)
+        host = host_for(
+            models, objective, engine, temperature, control, own_code, model, tokenizer, notify, site
+        )
+        undo.callback(end, host)
+        return Unwritten(
+            host,
+            NoSampler(host),
+            tokenizer,
+            rows_of(model),
+            with_teacher(origin, host),
+            end_token_ids(model, tokenizer),
+            lora.num_parameters(model),
+            device_in_words(model, engine),
+            undo.pop_all().close,
+        )
 
 
 def host_for(
@@ -157,12 +159,13 @@ def host_for(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     notify: Callable[[str], None],
+    site: Site,
 ) -> InProcessHost | RankedHost:
     """The host of a run's models: in this process around `model`, or on ranks, which read the model
     themselves."""
     saved_as = saved_dtypes(control.save_dtype, models.policy.model, model, engine.dtype, notify)
     if engine.ranks > 1:
-        return host_on_ranks(models, objective, engine, temperature, control, own_code, notify)
+        return host_on_ranks(models, objective, engine, temperature, control, own_code, notify, site)
     return host_of(models, objective, engine, temperature, control.seed, model, tokenizer, saved_as)
 
 

@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.models import Kinds, model_name, roles_of, saved_dtypes, start_of
+from menon.assembly.site import Site
 from menon.config import Control, Models, Objective
 from menon.engine_settings import Engine
 from menon.engines import lora
@@ -49,7 +50,8 @@ def host_on_ranks(
     temperature: float,
     control: Control,
     own_code: Sequence[str],
-    notify: Callable[[str], None] = lambda sentence: None,
+    notify: Callable[[str], None],
+    site: Site,
 ) -> RankedHost:
     """Starts `engine.ranks` processes with the models of a run. `own_code` are the names of the user's own
     parts, which each of them imports. UserError: this machine cannot hold so many; `notify` hears where they
@@ -60,7 +62,11 @@ def host_on_ranks(
         notify(f"ranks={size} share {cores()} cores, so they wait for each other; fewer would be faster")
     threads = max(1, torch.get_num_threads() // size)
     seats = [Seat(rank, size, device, threads) for rank in range(size)]
-    workers = RankWorkers(launch_of(ENTRY, [list(own_code)], seats[0]), seats)
+    launches = site.rank_launches(ENTRY, list(own_code))
+    if launches is None:
+        workers = RankWorkers(launch_of(ENTRY, [list(own_code)], seats[0]), seats)
+    else:
+        workers = RankWorkers(launches, seats)
     build = Build(models, objective, engine, temperature, control.seed, control.save_dtype)
     try:
         roles = workers.start(pickle.dumps(build))

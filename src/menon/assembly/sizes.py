@@ -266,7 +266,7 @@ def shape_of(config: Any, name: str) -> Shape | None:
         name,
         layers=found[0],
         hidden=found[1],
-        intermediate=wide,
+        intermediate=int(wide or 0),
         heads=heads,
         key_heads=getattr(text, "num_key_value_heads", None) or heads,
         head_dim=getattr(text, "head_dim", None) or found[1] // heads,

@@ -50,6 +50,12 @@ STAGES = (
         ("environments", "tool", "tools"),
     ),
     Stage(
+        *("sampler", "sampler", "engine_settings", "SamplerPart"),
+        "Who writes the answers: the built-in sampler, or an engine of another library.",
+        "docs/vllm.md",
+        ("samplers", "vllm"),
+    ),
+    Stage(
         *("rollout", "rollout", "rollout", "RolloutPart"),
         "How the answers of a step are written.",
         ALGORITHMS,
@@ -268,7 +274,7 @@ GROUPS = (
                 "keep_special_tokens",
                 "rollout",
                 "arrange",
-                "ahead",
+                "staleness",
                 "updates_per_step",
                 "old",
                 "objective",
@@ -290,7 +296,12 @@ GROUPS = (
     Group(
         "memory and speed",
         "change a run's numbers by rounding only",
-        ("device", "dtype", "threads", "tokens_per_forward", "slots", "fixed_slots"),
+        ("device", "dtype", "threads", "tokens_per_forward", "sampler", "slots", "fixed_slots"),
+    ),
+    Group(
+        "processes and hosts",
+        "where models live and text is written (docs/cluster.md)",
+        ("ranks", "checkpointing", "offload", "samplers", "placement"),
     ),
     Group(
         "record",

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -87,8 +86,9 @@ class InProcessHost:
 
     def fingerprint(self, role: str) -> str:
         """Of a model with an adapter, that of the weights that it makes, as a sampler holds them."""
-        model: Any = self.roster.model(role)
-        given = model.tensors() if getattr(model, "adapted", False) else model.weights().items()
+        model = self.roster.model(role)
+        merged = isinstance(model, Gives) and getattr(model, "adapted", False)
+        given = model.tensors() if isinstance(model, Gives) and merged else model.weights().items()
         return fingerprint_of({name: content(weight) for name, weight in given})
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -53,11 +54,11 @@ class RankGroup:
 
 
 class Host:
-    """The first rank's end of a meeting: it listens on the loopback interface alone."""
+    """The first rank's end of a meeting: it listens on one interface alone."""
 
-    def __init__(self) -> None:
-        self.socket = socket.create_server((LOOPBACK, 0))
-        self.meeting = Meeting(self.socket.getsockname()[1], secrets.token_hex(16))
+    def __init__(self, address: str = LOOPBACK) -> None:
+        self.socket = socket.create_server((address, 0))
+        self.meeting = Meeting(self.socket.getsockname()[1], secrets.token_hex(16), address)
 
     def store(self, size: int) -> Any:
         descriptor = self.socket.detach()  # the store closes it
@@ -96,6 +97,19 @@ def loopback_only() -> dict[str, str]:
     """The environment in which gloo and NCCL listen on the loopback interface alone."""
     name = "lo0" if sys.platform == "darwin" else "lo"
     return {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name}
+
+
+def own_address(connection: socket.socket) -> str:
+    """The address by which this process is connected to the controller: loopback where both are children of
+    one machine."""
+    return str(connection.getsockname()[0]) if connection.family == socket.AF_INET else LOOPBACK
+
+
+def use_interface(address: str) -> None:
+    """gloo and NCCL, of this process, are to listen on the interface of an address alone."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.address == address for one in addresses):
+            os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = name
 
 
 def device_of_ranks(device: str, size: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from menon.engines.rank_group import Host, Meeting, RankGroup, join
+from menon.engines.rank_group import Host, Meeting, RankGroup, join, own_address, use_interface
 from menon.engines.rank_host import RankHost
 from menon.errors import UserError
 from menon.processes.wire import Connection, RemoteError
@@ -59,10 +59,11 @@ class RankHandler:
             (name,), given = message.data, pickle.loads(message.body)
             found: Any = None
             if name == MEET:
-                own = Host()
+                own = Host(own_address(connection.socket))
                 found = own.meeting
             elif name == JOIN:
                 meeting, seat = given
+                use_interface(own_address(connection.socket))
                 group = self._join(meeting, seat, own)
             elif name == BUILD:
                 assert group is not None

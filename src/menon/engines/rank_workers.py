@@ -31,13 +31,17 @@ class RankLost(UserError):
 
 
 class RankWorkers:
-    """A process for each seat. `shared`: others are started by the same `launch`, which stays."""
+    """A process for each seat, started by one launch or each by its own. `shared`: others are started by the
+    same `launch`, which stays."""
 
-    def __init__(self, launch: Launch, seats: Sequence[Seat], shared: bool = False) -> None:
+    def __init__(
+        self, launch: Launch | Sequence[Launch], seats: Sequence[Seat], shared: bool = False
+    ) -> None:
         self.seats = tuple(seats)
+        launches = launch if isinstance(launch, Sequence) else [launch] * len(self.seats)
         self.inbox: SimpleQueue[tuple[int, Message | RemoteError | None]] = SimpleQueue()
-        self.workers = [Worker(launch) for _ in seats]
-        self.close = weakref.finalize(self, close_workers, self.workers, None if shared else launch)
+        self.workers = [Worker(one) for one in launches]
+        self.close = weakref.finalize(self, close_workers, self.workers, None if shared else launches[0])
         self.lost: RankLost | None = None
 
     def __len__(self) -> int:
@@ -116,7 +120,8 @@ class RankWorkers:
             try:
                 rank, message = self.inbox.get(timeout=BEAT)
             except Empty:
-                silent = [rank for rank in owed if idle.too_long(self.workers[rank].pid)]
+                here = [rank for rank in owed if self.workers[rank].is_here]
+                silent = [rank for rank in here if idle.too_long(self.workers[rank].pid)]
                 if len(silent) == len(owed):
                     self._silent(silent, time.monotonic() - last)
                 continue
@@ -138,7 +143,7 @@ class RankWorkers:
                 other, message = self.inbox.get(timeout=left)
             except Empty:
                 break
-            if message is None and other != rank:  # `rank` itself ends after its error
+            if message is None and self.workers[other].ended().how.startswith("signal"):
                 rank, error = other, None
         if error is None:
             words = self.workers[rank].ended().words
