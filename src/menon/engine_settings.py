@@ -1,5 +1,6 @@
 """The settings of where and how a run computes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -147,3 +148,20 @@ class Engine:
         at_least(1, "slots", self.slots)
         if self.threads is not None:
             at_least(1, "threads", self.threads)
+
+    def check_whole(self, needs: Mapping[str, bool]) -> None:
+        """UserError where models are in parts and one of the `needs`, by name, is a whole model in one
+        process."""
+        if self.ranks == 1:
+            return
+        if ":" in self.device:
+            raise UserError(
+                f"device={self.device} is one GPU, and each of ranks={self.ranks} takes its own; set "
+                "device=cuda"
+            )
+        for name, asked in needs.items():
+            if asked:
+                raise UserError(
+                    f"{name} needs a whole model in one process, and ranks={self.ranks} holds each in parts; "
+                    "leave it out, or set ranks=1"
+                )
