@@ -168,9 +168,11 @@ def has_kernels(decoder: Decoder) -> bool:
 
 def is_packed(decoder: Decoder) -> bool:
     """Whether `CpuStep` reads packed copies: oneDNN has kernels for this dtype, and they take no more than
-    `PACKED` bytes."""
-    size = sum(weight.nbytes for weight in matrices(decoder))
-    return has_kernels(decoder) and can_pack(decoder.embedding.dtype) and size <= PACKED
+    `PACKED` bytes. In fp32 a small model has none, because oneDNN needs longer to start a product than the
+    library that PyTorch uses otherwise."""
+    dtype, size = decoder.embedding.dtype, sum(weight.nbytes for weight in matrices(decoder))
+    pays = dtype == torch.bfloat16 or not is_copied(decoder)
+    return has_kernels(decoder) and can_pack(dtype) and pays and size <= PACKED
 
 
 def cache_dtype(decoder: Decoder) -> torch.dtype:
