@@ -11,7 +11,7 @@ from torch import Tensor
 
 from menon.engines.decoding.block_cache import BlockCache
 from menon.engines.decoding.cpu_kernels import add_rms_norm, array_of, mix, place, score
-from menon.engines.decoding.decode_weights import Packed, Ready, all_matrices
+from menon.engines.decoding.decode_weights import Packed, Ready, weights_of
 from menon.engines.decoding.row_threads import in_parts
 from menon.engines.decoding.shared_prefix import SharedPrefixes, by_beginning, taken_together
 from menon.engines.machine import row_threads
@@ -43,7 +43,7 @@ class CpuStep:
             for step in self.steps
         ]
         self.norm = array_of(self.decoder.norm)
-        self.weights = sum(weight.numel() for weight in all_matrices(self.decoder))
+        self.weights = weights_of(self.decoder)
 
     def __call__(self, token: np.ndarray, position: np.ndarray, width: int) -> Tensor:
         """Tokens and positions [n], all below `width` -> logits [n, V], in the dtype of the weights."""
