@@ -64,9 +64,7 @@ def learn(folder: Path, seconds: float) -> None:
 def table(folder: Path) -> None:
     """Accuracy on the held-out questions before and after, by rank and learning rate: mean of the seeds, and
     each seed's."""
-    print(
-        "| what learns | learning rate | seeds | accuracy before | after | each seed | last 5 steps, training |"
-    )
+    print("| what learns | learning rate | seeds | before | after | each seed | last 5 steps, training |")
     print("| -- | -- | -- | -- | -- | -- | -- |")
     for rank in RANKS:
         for rate in ADAPTED if rank else FULL:
