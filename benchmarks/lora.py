@@ -64,9 +64,7 @@ def learn(folder: Path, seconds: float) -> None:
 def table(folder: Path) -> None:
     """Accuracy on the held-out questions before and after, by rank and learning rate: mean of the seeds, and
     each seed's."""
-    print(
-        "| what learns | learning rate | seeds | accuracy before | after | each | mean of the last 5 steps |"
-    )
+    print("| what learns | learning rate | seeds | before | after | each seed | last 5 steps, training |")
     print("| -- | -- | -- | -- | -- | -- | -- |")
     for rank in RANKS:
         for rate in ADAPTED if rank else FULL:
@@ -75,7 +73,7 @@ def table(folder: Path) -> None:
             if not found:
                 continue
             reports = [json.loads((run / "report.json").read_text()) for run in found]
-            before, after = ([report[when]["acc/mean"] for report in reports] for when in ("before", "after"))
+            before, after = ([report[when]["accuracy"] for report in reports] for when in ("before", "after"))
             last = [
                 statistics.mean(
                     json.loads(line)["acc/mean"]
