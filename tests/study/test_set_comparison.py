@@ -11,7 +11,8 @@ from menon.errors import UserError
 from menon.record.reader import RunView
 from menon.study.run_curves import Curve, efficiency_curves, held_out_curve, spent
 from menon.study.seeds import Group
-from menon.study.set_comparison import chart, compare_sets, paired_places, usual
+from menon.study.set_chart import chart
+from menon.study.set_comparison import compare_sets, paired_places, usual
 
 STEPS = (0, 2, 4, 6, 8)
 

@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 
 from menon.errors import UserError
-from menon.report.charts import TONES_IN_TURN, Axis, Band, Chart, Line
 from menon.study import permutation
 from menon.study.permutation import LEVEL, PAIRS
 from menon.study.power import WANTED, Effect, seeds_needed
 from menon.study.run_curves import AXES, At, Curve, efficiency_curves, held_out_curve
 from menon.study.seeds import Group, half_width, measures_of, seed_of
 
-POINTS = 41
-"""Places at which the curves of a set are averaged for a figure."""
 FALLS = ("nll",)
 """Measures of which less is better."""
 
@@ -283,33 +280,6 @@ def notes(groups: Sequence[Group], curves: Sequence[Sequence[Curve]], at: At, bu
             "a set of one run has no spread over seeds, so nothing can be decided; train it with more seeds"
         )
     return found
-
-
-# A figure
-
-
-def chart(found: SetComparison, groups: Sequence[Group]) -> Chart:
-    """The mean curve of each set, with the 95 % interval over seeds, up to what the shortest run spent."""
-    lines, bands = [], []
-    for place, group in enumerate(groups):
-        tone = TONES_IN_TURN[place % len(TONES_IN_TURN)]
-        curves = [held_out_curve(run, found.at, found.measure) for run in group.runs]
-        start = max(float(curve.spent[0]) for curve in curves)
-        own = {float(x) for curve in curves for x in curve.spent if start <= x <= found.budget}
-        places = sorted(own) if len(own) <= POINTS else np.linspace(start, found.budget, POINTS).tolist()
-        values = [[curve.at(x) for curve in curves] for x in places]
-        lines.append(Line(group.name, [(x, mean(of)) for x, of in zip(places, values, strict=True)], tone))
-        if len(curves) > 1:
-            halves = [(x, mean(of), half_width(of)) for x, of in zip(places, values, strict=True)]
-            bands.append(Band("", [(x, middle - h, middle + h) for x, middle, h in halves], tone))
-    return Chart(
-        title=f"{found.measure}, held out",
-        lines=tuple(lines),
-        bands=tuple(bands),
-        up=Axis(),
-        across=Axis(found.at),
-        note="Means over seeds with 95 % intervals.",
-    )
 
 
 WHAT_TEST = (
