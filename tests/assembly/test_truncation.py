@@ -16,7 +16,6 @@ from menon.engines.hf_models import export
 from menon.errors import UserError
 from menon.python import train
 from menon.recipes import recipe
-from menon.record.reader import RunView
 from menon.report.terminal import terminal
 from menon.rollout.replay import frozen, thawed
 from menon.state_codec import decode, encode
@@ -97,38 +96,6 @@ def test_a_run_that_stops_and_goes_on(more, model, reward, tmp_path):
     prints = [[line["fingerprint"] for line in metrics_of(run)] for run in (whole, parts)]
     assert prints[0] == prints[1]
     assert len(set(prints[0])) == 4
-
-
-@pytest.mark.parametrize("truncation", ["exact", "ignored"])
-def test_a_run_that_writes_ahead_is_written_anew_after_a_stop(truncation, model, reward, tmp_path):
-    """It is the queue, not the truncation, that makes a resumed run another one: step 3 was answered by the
-    weights of step 1, and after the stop it is answered by those of step 2."""
-    given = settings(model, **EXACT | {"truncation": truncation}, ahead=1, old="behaviour", reward=reward)
-    given |= {"learning_rate": 1e-3, "save_every": 2}
-    for name in ("one", "other"):
-        train("grpo", **given, steps=4, out=str(tmp_path / name))
-    train("grpo", **given, steps=2, out=str(tmp_path / "parts"))
-    resume(tmp_path / "parts", {"steps": 4}, terminal)
-    one, other, parts = (
-        [line["fingerprint"] for line in metrics_of(tmp_path / name)] for name in ("one", "other", "parts")
-    )
-    assert one == other
-    assert parts[:2] == one[:2]
-    assert parts[2] != one[2]
-    assert writers_of(tmp_path / "one") == [0, 0, 1, 2]
-    assert writers_of(tmp_path / "parts") == [0, 0, 2, 2]
-    assert columns_of(tmp_path / "one", "prompt") == columns_of(tmp_path / "parts", "prompt")
-
-
-def writers_of(run: Path) -> list[int]:
-    """The version of the weights that answered in each step."""
-    return [max(map(max, column)) for column in columns_of(run, "version")]
-
-
-def columns_of(run: Path, name: str) -> list[list]:
-    """A column of the transcripts of four steps."""
-    files = RunView.open(run).transcripts
-    return [[row[name] for row in files.rows(step, [name])] for step in range(1, 5)]
 
 
 def test_edges_that_wait_keep_what_they_were_drawn_from(model):

@@ -31,13 +31,14 @@ from menon.types import Graded, StepReport
 
 def determinism(settings: Mapping[str, Any]) -> str:
     """ "replay": the same configuration, machine and thread count give the same bits, also after a resume.
-    "repeat", where steps are written ahead: the same bits without a stop; a resume asks the prompts of the
-    queue again, and newer weights answer. "invariance", on a GPU, where some sums and the backward pass of
-    attention add in any order: the same random streams, and numbers equal up to rounding."""
+    "invariance", on a GPU, where some sums and the backward pass of attention add in any order: the same
+    random streams, and numbers equal up to rounding. "order", with `staleness`: the same prompts in the same
+    order with the same random streams; which weights write a token depends on timing."""
+    if setting(settings, "staleness", 0):
+        return "order"
     device = str(setting(settings, "device", "cpu"))
-    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
-        return "invariance"
-    return "repeat" if setting(settings, "ahead", 0) else "replay"
+    gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    return "invariance" if gpu else "replay"
 
 
 @dataclass(frozen=True)
