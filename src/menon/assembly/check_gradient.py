@@ -3,7 +3,7 @@ and on the ranks that share it."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,7 +104,10 @@ class GradientCheck:
         """The run in one process, with little text in a step and one update of it."""
         source, rows = self.config.source, self.config.rows
         tree: dict[str, Any] = {
-            "engine": {"ranks": 1, "offload": False, "samplers": None, "placement": "local"},
+            "engine": {
+                **{"ranks": 1, "offload": False},
+                **{"sampler": "builtin", "samplers": None, "placement": "local"},
+            },
             "source": {"prompts_per_step": min(FEW["prompts"], source.prompts_per_step), "staleness": 0},
             "models": {"policy": {"updates_per_step": 1}},
         }
@@ -117,17 +120,12 @@ class GradientCheck:
     def ranks(self, engine: Engine) -> Iterator[RankedHost]:
         """The models on ranks of this machine."""
         config, names = self.small, tuple(self.small.own_code)
-        temperature, site = config.source.temperature, Site(engine, 0)
-        try:
-            host = host_on_ranks(
-                config.models, config.objective, engine, temperature, config.control, names, self.notify, site
-            )
-            try:
-                yield host
-            finally:
-                host.close()
-        finally:
-            site.close()
+        what = (config.models, config.objective, engine, config.source.temperature, config.control, names)
+        with (
+            closing(Site(engine, 0)) as site,
+            closing(host_on_ranks(*what, self.notify, site)) as host,
+        ):
+            yield host
 
 
 def first_updates(run: Run) -> dict[str, Job]:

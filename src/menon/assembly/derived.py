@@ -78,18 +78,22 @@ class Sizes:
     """Updates of the policy in the whole run."""
     lag: int
     """The largest number of updates between the weights that wrote a sequence and those that learn from it.
-    Where no sequence waits for a later step, the mean is half of it."""
+    Where no sequence waits for a later step and none is stale, the mean is half of it."""
+    staleness: int = 0
+    """How many versions older than the weights that learn from it text may be."""
 
 
 def sizes(config: RunConfig) -> Sizes:
     """Computes the sizes of a run from its configuration."""
     count = config.models.policy.updates_per_step
+    stale = config.source.staleness if config.rows is None else 0
     if config.rows is None:
         step = sizes_of(config.source.rollout, around_of(config.source, config.control.seed))
     else:
         texts = config.rows.rows_per_step * (2 if config.rows.paired else 1)
         step = StepSizes(texts, 0, texts, texts, form=config.rows.step)
-    return Sizes(step, step.sequences / count, config.control.steps * count, step.max_age * count - 1)
+    lag = (step.max_age + stale) * count - 1
+    return Sizes(step, step.sequences / count, config.control.steps * count, lag, stale)
 
 
 def size_of_model(name: str) -> ModelSize | None:

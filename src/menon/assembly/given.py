@@ -228,7 +228,7 @@ class Asked:
 def asked_of(source: OnlineSource, placed: Placed, around: Around, undo: ExitStack, notify: Notify) -> Asked:
     """The held-out questions of the source, which the policy answers before and after."""
     reward_models: dict[str, str] = {}
-    around = with_models(around, lambda: device_of(around.device), reward_models)
+    around = with_models(around, partial(device_of, around.device), reward_models, source.template)
     grade = grade_of(source, reward_of(source, around))
     undo.callback(close_grade, grade)
     asked = heldout_questions(source, notify)
