@@ -1,6 +1,6 @@
 """Asynchronous against synchronous training, in real processes: throughput, accuracy, lengths.
 
-    python benchmarks/async_vs_sync.py [--steps 20] [--repeats 3] [--staleness 1]
+    python benchmarks/async_vs_sync.py [--steps 20] [--repeats 3] [--staleness 1] [--seed 0]
 
 Both sides train the built-in base on sums with GRPO, each with a sampler in a process of its own and one
 thread (`samplers=1 threads=1`). Answers are long-tailed: half have at most 14 tokens, one in a hundred has 65
@@ -175,13 +175,14 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--staleness", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of the first repeat")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     first = 1 + asked.staleness
     apart: list[Side] = []
     beside: list[Side] = []
-    for seed in range(asked.repeats):
+    for seed in range(asked.seed, asked.seed + asked.repeats):
         for sides, side in zip((apart, beside), pair(asked.steps, asked.staleness, seed), strict=True):
             sides.append(side)
         ratio = median(apart[-1].per_token(first)) / median(beside[-1].per_token(first))

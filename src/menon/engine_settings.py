@@ -121,6 +121,9 @@ class Engine:
     samplers: int | None = None
     """Processes that write text, each with its own copy of the weights, on the threads divided by their
     number; null: the run's own process writes, or one where Ray places them."""
+    colocated: bool = False
+    """Samplers and learner take turns on one machine: the learner's weights and moments wait in a file while
+    text is written, and the samplers' caches are freed while it learns."""
     placement: Placement = field(default_factory=ThisMachine)
     """Where the processes of the run are: `local` or `ray`."""
 
@@ -137,6 +140,10 @@ class Engine:
             )
         if self.samplers is not None:
             at_least(1, "samplers", self.samplers)
+        if self.colocated and not self.num_samplers:
+            raise UserError("colocated=true is about samplers in processes of their own; set samplers=1")
+        if self.colocated and self.ranks > 1:
+            raise UserError("colocated=true works with ranks=1; leave one of them out")
         at_least(1, "tokens_per_forward", self.tokens_per_forward)
         at_least(1, "slots", self.slots)
         if self.threads is not None:
