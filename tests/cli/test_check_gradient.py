@@ -10,7 +10,7 @@ from menon.assembly import check_gradient
 from menon.assembly.models import host_of, saved_dtypes, start_of
 from menon.cli import main
 
-SMALL = ("threads=1", "samples_per_prompt=4", "max_new_tokens=32", "heldout=2")
+SMALL = ("threads=1", "heldout=2")
 BY_THE_PASS = """
 from dataclasses import dataclass
 

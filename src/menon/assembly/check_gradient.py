@@ -3,11 +3,10 @@ and on the ranks that share it."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from menon.assembly.build import build
@@ -103,8 +102,9 @@ class GradientCheck:
     def small(self) -> RunConfig:
         """The run in one process, with little text in a step and one update of it."""
         source, rows = self.config.source, self.config.rows
+        here = {"ranks": 1, "offload": False, "sampler": "builtin", "samplers": None, "placement": "local"}
         tree: dict[str, Any] = {
-            "engine": {"ranks": 1, "offload": False, "samplers": None, "placement": "local"},
+            "engine": here,
             "source": {"prompts_per_step": min(FEW["prompts"], source.prompts_per_step), "staleness": 0},
             "models": {"policy": {"updates_per_step": 1}},
         }
@@ -117,17 +117,12 @@ class GradientCheck:
     def ranks(self, engine: Engine) -> Iterator[RankedHost]:
         """The models on ranks of this machine."""
         config, names = self.small, tuple(self.small.own_code)
-        temperature, site = config.source.temperature, Site(engine, 0)
-        try:
-            host = host_on_ranks(
-                config.models, config.objective, engine, temperature, config.control, names, self.notify, site
-            )
-            try:
-                yield host
-            finally:
-                host.close()
-        finally:
-            site.close()
+        what = (config.models, config.objective, engine, config.source.temperature, config.control, names)
+        with (
+            closing(Site(engine, 0)) as site,
+            closing(host_on_ranks(*what, self.notify, site)) as host,
+        ):
+            yield host
 
 
 def first_updates(run: Run) -> dict[str, Job]:
@@ -163,7 +158,6 @@ def one_unit_each(host: InProcessHost, role: str, job: Job, whole: Mapping[str, 
     return Compared(role, f"cut into {passes[1]} passes, not {passes[0]}", norm_of(whole), apart)
 
 
-@torch.no_grad()
 def difference(found: Iterable[tuple[str, Tensor]], whole: Mapping[str, Tensor]) -> float:
     """The norm of the difference over the norm of the whole; what one of them lacks is 0 there."""
     left, total = dict(whole), 0.0
