@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from menon import threads
 from menon.assembly.run import configured, use
-from menon.cli.command import asked_by
+from menon.cli.command import Asked, asked_by
 from menon.cli.configuration import as_yaml, described, wrapped
 from menon.cli.explain_gpus import WORDS, asked_for, on_gpus, shape_named
 from menon.cli.help import width_here
@@ -20,7 +20,7 @@ from menon.settings import plain_data
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
     from menon.assembly.sizes import Layout, Work
-    from menon.config import Models, OnlineSource, Policy, RunConfig
+    from menon.config import Models, OnlineSource, Policy
     from menon.engine_settings import Engine
     from menon.prompts.given import GivenText
 
@@ -34,14 +34,7 @@ def explain(words: Sequence[str]) -> int:
     run.yaml. --json prints settings and sizes as JSON, and nothing else."""
     words, alone = json_alone(words)
     gpus, words = asked_for(words), [word for word in words if word.partition("=")[0] not in WORDS]
-    full = [word for word in words if word.startswith("full=")]
-    if any(word not in ("full=true", "full=false") for word in full):
-        raise UserError(f"'{full[-1]}' is neither full=true nor full=false")
-    asked = asked_by([word for word in words if word not in full])
-    if asked.resume is not None:
-        raise UserError(
-            "explain is about a run that has not begun; name a recipe or a file of settings, without --resume"
-        )
+    asked, full = asked_and_full(words)
     chosen = threads.choose(asked.settings)
     use(chosen, "cpu")
     if asked.recipe in PIPELINES:
@@ -51,55 +44,57 @@ def explain(words: Sequence[str]) -> int:
         print("\n".join(explained(asked.recipe, asked.changes, width_here())))
         return 0
     config = configured(asked.recipe, asked.changes, chosen.count, asked.again)
-    if full[-1:] == ["full=true"]:
+    if full:
         print(as_yaml(plain_data(config), asked.settings), end="")
         return 0
-    from menon.assembly.derived import assumed_length, size_of_model, sizes
+    from menon.assembly.adapter_advice import advice_on_rate
+    from menon.assembly.derived import assumed_length, memory, num_workers, size_of_model, sizes
+    from menon.config import setup_of
 
-    model, wanted = size_of_model(config.models.policy.model), config.source.max_new_tokens
+    policy, wanted = config.models.policy, config.source.max_new_tokens
+    model = size_of_model(policy.model)
     config = replace(config, source=replace(config.source, max_new_tokens=assumed_length(wanted, model)))
     found = sizes(config)
     if alone:
         print_json({"recipe": config.recipe, "settings": plain_data(config), "sizes": found, "model": model})
         return 0
-    print("\n".join(lines_about(config, wanted, model, found, chosen)))
+    workers, rate = num_workers(config.engine, model), policy.optimiser.learning_rate
+    show(f"menon explain  {config.recipe}, scale {config.scale}")
+    show(*described(config.recipe, setup_of(config), config.source, config.models, width_here()), "")
+    show(*length_lines(config.source, wanted, model))
+    if config.rows is not None:
+        show(*given(config.rows, config.source, found, rate))
+    else:
+        show(*asked_step(config.source, found, rate, config.engine, workers))
+    updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
+    show(f"  the run      {config.control.steps:,} steps of {updates}")
+    if config.rows is None:
+        show(f"  off-policy   {off_policy(found)}")
+    show(*parted(chosen, workers), "")
+    show(*peak(policy.model, model, {} if model is None else memory(config, model)))
+    show(*adapted(policy, model, advice_on_rate(policy, config.recipe, config.scale)))
     if gpus is not None:
         layout, work = of_run(config.source, config.models, config.engine, gpus[0], found)
-        shape = shape_named(config.models.policy.model)
-        print("\n".join(on_gpus(shape, layout, work, gpus[1], width_here())))
+        show(*on_gpus(shape_named(policy.model), layout, work, gpus[1], width_here()))
     return 0
 
 
-def lines_about(
-    config: "RunConfig",
-    wanted: int | None,
-    model: "ModelSize | None",
-    found: "Sizes",
-    chosen: threads.Threads,
-) -> Iterator[str]:
-    """What a run would do, line by line; `wanted` is the longest answer as it was set."""
-    from menon.assembly.adapter_advice import advice_on_rate
-    from menon.assembly.derived import memory, num_workers
-    from menon.config import setup_of
+def asked_and_full(words: Sequence[str]) -> tuple[Asked, bool]:
+    """The run that the words name, and whether its whole configuration is wanted."""
+    full = [word for word in words if word.startswith("full=")]
+    if any(word not in ("full=true", "full=false") for word in full):
+        raise UserError(f"'{full[-1]}' is neither full=true nor full=false")
+    asked = asked_by([word for word in words if word not in full])
+    if asked.resume is not None:
+        raise UserError(
+            "explain is about a run that has not begun; name a recipe or a file of settings, without --resume"
+        )
+    return asked, full[-1:] == ["full=true"]
 
-    policy, workers = config.models.policy, num_workers(config.engine, model)
-    rate = policy.optimiser.learning_rate
-    yield f"menon explain  {config.recipe}, scale {config.scale}"
-    yield from described(config.recipe, setup_of(config), config.source, config.models, width_here())
-    yield ""
-    yield from length_lines(config.source, wanted, model)
-    if config.rows is not None:
-        yield from given(config.rows, config.source, found, rate)
-    else:
-        yield from asked_step(config.source, found, rate, config.engine, workers)
-    updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
-    yield f"  the run      {config.control.steps:,} steps of {updates}"
-    if config.rows is None:
-        yield f"  off-policy   {off_policy(found)}"
-    yield from parted(chosen, workers)
-    yield ""
-    yield from peak(policy.model, model, {} if model is None else memory(config, model))
-    yield from adapted(policy, model, advice_on_rate(policy, config.recipe, config.scale))
+
+def show(*lines: str) -> None:
+    for line in lines:
+        print(line)
 
 
 def of_run(
