@@ -105,7 +105,7 @@ def small(config: RunConfig) -> RunConfig:
     source, rows = config.source, config.rows
     tree: dict[str, Any] = {
         "engine": {"ranks": 1, "offload": False},
-        "source": {"prompts_per_step": min(FEW["prompts"], source.prompts_per_step), "ahead": 0},
+        "source": {"prompts_per_step": min(FEW["prompts"], source.prompts_per_step), "staleness": 0},
         "models": {"policy": {"updates_per_step": 1}},
     }
     if rows is not None:
