@@ -1,7 +1,7 @@
 """Kills processes of a distributed run at random instants, and checks that the result is that of an
 undisturbed run.
 
-    python scripts/chaos.py --kills 200 [--seed 0] [--ranks 2] [--seconds 250]
+    python scripts/chaos.py --kills 200 [--seed 0] [--ranks 2] [--seconds 250] [--folder RUNS]
 
 Real runs by the real command on a tiny random model, their samplers in processes of their own (`samplers=1`,
 `samplers=2`, and with `--ranks` the models on ranks too). A kill (SIGKILL) hits a sampler, the process that
@@ -36,10 +36,13 @@ from kill_and_resume import command, differences, finish, fork, make_inputs, war
 from menon.record.layout import Layout
 from menon.record.reader import RunView
 
-MOST_KILLS = 8
+STEPS = 24
+MOST_KILLS = 16
 """Most kills of one run."""
-VICTIMS = ("sampler", "sampler", "sampler", "controller", "rank", "forkserver")
-"""Kinds of processes to kill, by their share. Where there is none of a kind the controller is killed."""
+VICTIMS = {"sampler": 6, "controller": 2, "forkserver": 1}
+"""Kinds of processes to kill, with their shares. Where there is none of a kind the controller is killed."""
+LATER = 3.0
+"""Most seconds between the moment when a process is there and its kill."""
 GONE_LIMIT = 30.0
 """Seconds after which nothing of a killed session may still run."""
 
@@ -56,21 +59,28 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further run after them")
+    parser.add_argument("--folder", type=Path, help="keeps the undisturbed runs, which the next call takes")
     asked = parser.parse_args()
     warm_up()
+    end = time.monotonic() + asked.seconds
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as name:
-        end = time.monotonic() + asked.seconds
-        passed, failed = try_all(Path(name), asked.kills, random.Random(asked.seed), asked.ranks, end)
+        folder = (asked.folder or Path(name)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        passed, failed = try_all(folder, asked.kills, asked.seed, asked.ranks, end)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
-def try_all(folder: Path, kills: int, chance: random.Random, ranks: int, end: float) -> tuple[int, int]:
-    assert finish(fork(lambda: make_inputs(folder), folder / "log")) == 0, (folder / "log").read_text()
+def try_all(folder: Path, kills: int, seed: int, ranks: int, end: float) -> tuple[int, int]:
+    chance = random.Random(seed)
+    if ranks > 1:
+        VICTIMS["rank"] = 2
+    if not (folder / "model").exists():
+        assert finish(fork(lambda: make_inputs(folder), folder / "log")) == 0, (folder / "log").read_text()
     more = [f"ranks={ranks}"] * (ranks > 1)
     single = undisturbed(folder, "single", [])
     kinds = {f"samplers={count}": [f"samplers={count}", *more] for count in (1, 2)}
-    whole = {name: undisturbed(folder, name, settings) for name, settings in kinds.items()}
+    whole = {name: undisturbed(folder, f"{name}-{ranks}", own) for name, own in kinds.items()}
     for name, run in whole.items():
         if ranks == 1 and (wrong := unlike(run.path, single.path)):
             print(f"{name} without kills is not the run in one process: {wrong}")
@@ -80,7 +90,7 @@ def try_all(folder: Path, kills: int, chance: random.Random, ranks: int, end: fl
     while passed + failed < kills and time.monotonic() < end:
         name = [*kinds][number % len(kinds)]
         most = min(MOST_KILLS, kills - passed - failed)
-        path = folder / f"{name}-{number}"
+        path = folder / f"{name}-{ranks}-{seed}-{number}"
         done, wrong = disturbed(path, kinds[name], whole[name].seconds, chance, most)
         killed.update(done)
         wrong = wrong or differences(path, whole[name].path) or unlike(path, whole[name].path)
@@ -91,19 +101,28 @@ def try_all(folder: Path, kills: int, chance: random.Random, ranks: int, end: fl
     return passed, failed
 
 
+def words_of(path: Path, save_every: int, settings: Sequence[str]) -> list[str]:
+    words = words_for(path, "grpo", save_every)
+    return [*(word for word in words if not word.startswith("steps=")), f"steps={STEPS}", *settings]
+
+
 def undisturbed(folder: Path, name: str, settings: Sequence[str]) -> Undisturbed:
     path, log, start = folder / name, folder / f"{name}.log", time.monotonic()
-    words = [*words_for(path, "grpo", 2), *settings]
+    if Layout(path).report.exists():
+        return Undisturbed(path, float(Layout(path).report.with_suffix(".seconds").read_text()))
+    words = words_of(path, 2, settings)
     code = finish(fork(lambda: command(words), log))
     assert code == 0, log.read_text()
-    return Undisturbed(path, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    Layout(path).report.with_suffix(".seconds").write_text(str(seconds))
+    return Undisturbed(path, seconds)
 
 
 def disturbed(
     path: Path, settings: Sequence[str], seconds: float, chance: random.Random, most: int
 ) -> tuple[list[str], str]:
     """Runs to the end through at most `most` kills; what was killed, and what went wrong."""
-    words = [*words_for(path, "grpo", chance.choice((1, 2, 3))), *settings]
+    words = words_of(path, chance.choice((1, 2, 3)), settings)
     log, done = path.with_suffix(".log"), list[str]()
     while True:
         now = ["train", "--resume", str(path)] if Layout(path).about.exists() else words
@@ -112,10 +131,13 @@ def disturbed(
         seen: list[psutil.Process] = []
         code: int | None = None
         while code is None and len(done) < most:
-            code = ended_within(child, chance.uniform(0, seconds / 2))
+            (kind,) = chance.choices([*VICTIMS], [*VICTIMS.values()])
+            code = until_there(child, family, kind, seconds)
+            if code is None:
+                code = ended_within(child, chance.uniform(0, seconds / 2 if kind == "controller" else LATER))
             if code is None:
                 seen = [*seen, *descendants(family)]
-                done.append(kill(family, chance.choice(VICTIMS), chance))
+                done.append(kill(family, kind, chance))
         code = finish(child) if code is None else code
         if lasting := still_running(seen):
             return done, f"{len(lasting)} processes of a session outlive it"
@@ -140,23 +162,30 @@ def descendants(family: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def kill(family: psutil.Process, kind: str, chance: random.Random) -> str:
-    """Kills a process of a kind; returns its kind."""
-    found: dict[str, list[psutil.Process]] = {
-        "controller": [family],
-        "sampler": [],
-        "rank": [],
-        "forkserver": [],
-    }
+def until_there(child: int, family: psutil.Process, kind: str, seconds: float) -> int | None:
+    """Waits for a process of this kind; the exit code if the run ends before."""
+    end, code = time.monotonic() + 2 * seconds, None
+    while code is None and not by_kind(family)[kind] and time.monotonic() < end:
+        code = ended_within(child, 0.05)
+    return code
+
+
+def by_kind(family: psutil.Process) -> dict[str, list[psutil.Process]]:
+    found: dict[str, list[psutil.Process]] = {name: [] for name in VICTIMS}
+    found["controller"].append(family)
     for one in descendants(family):
-        try:
-            line, parent = " ".join(one.cmdline()), one.ppid()
-        except psutil.NoSuchProcess:
-            continue
-        if "menon.assembly.ranks" in line:
-            found["rank"].append(one)
-        elif "remote_sampler_process" in line:
-            found["forkserver" if parent == family.pid else "sampler"].append(one)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            line, child = " ".join(one.cmdline()), one.ppid() == family.pid
+            if "menon.assembly.ranks" in line:
+                found["forkserver" if child else "rank"].append(one)
+            elif "remote_sampler_process" in line:
+                found["forkserver" if child else "sampler"].append(one)
+    return found
+
+
+def kill(family: psutil.Process, kind: str, chance: random.Random) -> str:
+    """Kills a process of a kind, or the controller where there is none; what was killed."""
+    found = by_kind(family)
     kind = kind if found[kind] else "controller"
     with contextlib.suppress(psutil.NoSuchProcess):
         chance.choice(found[kind]).kill()

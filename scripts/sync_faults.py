@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 FAULTS = (
@@ -118,8 +119,10 @@ def main(words: Sequence[str]) -> int:
     config = configured("grpo", [changes], chosen.count)
     config = replace(config, models=to_check(config.models))
     caught = 0
-    with build(config, print) as run:
+    with build(config, print) as run, TemporaryDirectory() as start:
+        run.host.save(Path(start))
         for fault in FAULTS:
+            run.host.load(Path(start))  # without the moments that the last check's updates left
             check = check_of_run(run, BOUND[config.engine.dtype], lambda line: None)
             check.version = check.sampler.version
             run.channel.held = {}  # a lie may have left other weights there than it says

@@ -230,7 +230,7 @@ def test_settings_in_messages_exist():
     names |= {"critic", "optimiser", "natural", "columns", "corpus", "full", "key", "coef", "credit", "ways"}
     names |= {"own_code"}  # the word of the commands that read a run folder
     names |= {"attn_implementation"}  # of transformers
-    names |= {"seeds", "jobs", "sort", "csv"}  # of sweep and runs
+    names |= {"seeds", "jobs", "sort", "csv", "at"}  # of sweep, runs and compare
     named = [
         (path.name, name)
         for path in SOURCE

@@ -1,5 +1,6 @@
 """The settings of where and how a run computes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -120,6 +121,9 @@ class Engine:
     samplers: int | None = None
     """Processes that write text, each with its own copy of the weights, on the threads divided by their
     number; null: the run's own process writes, or one where Ray places them."""
+    colocated: bool = False
+    """Samplers and learner take turns on one machine: the learner's weights and moments wait in a file while
+    text is written, and the samplers' caches are freed while it learns."""
     placement: Placement = field(default_factory=ThisMachine)
     """Where the processes of the run are: `local` or `ray`."""
 
@@ -136,7 +140,28 @@ class Engine:
             )
         if self.samplers is not None:
             at_least(1, "samplers", self.samplers)
+        if self.colocated and not self.num_samplers:
+            raise UserError("colocated=true is about samplers in processes of their own; set samplers=1")
+        if self.colocated and self.ranks > 1:
+            raise UserError("colocated=true works with ranks=1; leave one of them out")
         at_least(1, "tokens_per_forward", self.tokens_per_forward)
         at_least(1, "slots", self.slots)
         if self.threads is not None:
             at_least(1, "threads", self.threads)
+
+    def check_whole(self, needs: Mapping[str, bool]) -> None:
+        """UserError where models are in parts and one of the `needs`, by name, is a whole model in one
+        process."""
+        if self.ranks == 1:
+            return
+        if ":" in self.device:
+            raise UserError(
+                f"device={self.device} is one GPU, and each of ranks={self.ranks} takes its own; set "
+                "device=cuda"
+            )
+        for name, asked in needs.items():
+            if asked:
+                raise UserError(
+                    f"{name} needs a whole model in one process, and ranks={self.ranks} holds each in parts; "
+                    "leave it out, or set ranks=1"
+                )

@@ -225,6 +225,9 @@ class Overrides(TypedDict, total=False):
     samplers: int | None
     """Processes that write text, each with its own copy of the weights, on the threads divided by
     their number; null: the run's own process writes, or one where Ray places them."""
+    colocated: bool
+    """Samplers and learner take turns on one machine: the learner's weights and moments wait in a file
+    while text is written, and the samplers' caches are freed while it learns."""
     placement: Part
     """Where the processes of the run are: `local` or `ray`."""
     advantage: Mapping[str, Any]

@@ -1,10 +1,12 @@
 """A sampler in a process of its own writes bit for bit what it writes in this process, through kills too."""
 
+import itertools
 import os
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +14,19 @@ import torch
 
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
+from menon.engines.put_aside import tensors_within
 from menon.engines.remote_sampler import ENTRY, RemoteSampler
+from menon.engines.taking_turns import TakesTurns
 from menon.errors import UserError
+from menon.loop import Run, loop
 from menon.processes import supervisor
 from menon.processes.forkserver import Forkserver
+from menon.record.reader import RunView
 from menon.rollout.protocols import Sampler
 from menon.sync.by_message import ByMessage
 from menon.sync.fingerprint import fingerprint
 from menon.types import Completion, Request, Sampling
+from tiny_run import Watching, even, opened, tiny_run
 
 V = 40
 
@@ -292,5 +299,65 @@ def test_bfloat16_weights_are_those_of_a_copy_here(policy):
         ByMessage(policy, sampler).publish(0)
         mine = TorchSampler(own_copy(policy.model, torch.bfloat16), tiny_tokenizer(V), seed=5, slots=8)
         assert written(sampler) == written(mine)
+    finally:
+        sampler.close()
+
+
+def steps_of(run: Run, folder: Path) -> list[tuple]:
+    """After each step of a run: the fingerprint of its weights, and the prompts that it has trained."""
+    with opened(folder) as own:
+        loop(run, own, Watching())
+    rows = RunView.open(folder).transcripts
+    return [
+        (line["fingerprint"], [row["prompt_index"] for row in rows.rows(line["step"], ["prompt_index"])])
+        for line in RunView.open(folder).metrics
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_run_through_kills_is_that_of_one_process(count, tmp_path):
+    """Law 10: none of its prompts is lost, none trained twice."""
+    wanted = steps_of(tiny_run(evaluate=None), tmp_path / "plain")
+    graded = itertools.count()
+
+    def grade(rollout):
+        if (number := next(graded)) in (0, 9, 20):  # while others are being written, and while a step learns
+            kill(sampler, number % count)
+        return even(rollout)
+
+    run = tiny_run(evaluate=None, grade=grade)
+    model = run.host.models["policy"].model
+    sampler = RemoteSampler(model, tiny_tokenizer(V), [server] * count)
+    try:
+        channel = ByMessage(run.host, sampler)
+        channel.publish(0)
+        run.source.sampler = sampler
+        assert steps_of(replace(run, channel=channel), tmp_path / "kills") == wanted
+        assert sum(member.life for member in sampler.members) >= 2
+    finally:
+        sampler.close()
+
+
+def test_a_colocated_run_is_the_same_and_its_learner_is_put_aside_while_it_writes(tmp_path):
+    wanted = steps_of(tiny_run("ppo", evaluate=None), tmp_path / "plain")
+    run = tiny_run("ppo", evaluate=None, grade=lambda rollout: (held.append(sizes()), even(rollout))[1])
+    models = run.host.models
+    sampler = RemoteSampler(models["policy"].model, tiny_tokenizer(V), [server])
+    turns, held = TakesTurns(run.host, sampler), list[int]()
+
+    def sizes() -> int:
+        moments = [tensors_within(learner.state()) for learner in run.host.roster.learners().values()]
+        weights = [model.weights().values() for model in models.values()]
+        return sum(t.untyped_storage().nbytes() for kind in (*moments, *weights) for t in kind)
+
+    whole = sizes()
+    try:
+        channel = ByMessage(turns, sampler)
+        channel.publish(0)
+        run.source.sampler = sampler
+        assert steps_of(replace(run, host=turns, channel=channel), tmp_path / "turns") == wanted
+        assert set(held) == {0}
+        turns.bring_back()
+        assert sizes() > 2 * whole  # by the moments, which were not there before the first update
     finally:
         sampler.close()

@@ -64,18 +64,9 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             if config.names_questions:
                 asked = asked_of(config.source, writing, around, undo, notify)
         else:
-            temperature, objective = config.source.temperature, config.objective
-            placed = undo.enter_context(
-                place_without_sampler(
-                    config.models,
-                    objective,
-                    config.engine,
-                    temperature,
-                    config.control,
-                    tuple(config.own_code),
-                    notify,
-                )
-            )
+            temperature, names = config.source.temperature, tuple(config.own_code)
+            what = (config.models, config.objective, config.engine, temperature, config.control, names)
+            placed = undo.enter_context(place_without_sampler(*what, notify))
         left_out: Counter[str] = Counter()
         found = rows_of(rows, notify, left_out)
         encoder = encoder_of(config.source, placed, rows, by_column(config.models))

@@ -48,7 +48,10 @@ def models_here(host: ModelHost, setting: str) -> dict[str, Scorer]:
     """The models of a host that holds them in this process, by role. UserError: it does not, and `setting`
     needs to reach into them."""
     if not isinstance(host, InProcessHost):
-        raise UserError(f"{setting} works with models in one process only; leave it out, or set ranks=1")
+        raise UserError(
+            f"{setting} works with models in one process only; leave it out, or set ranks=1 and leave "
+            "colocated out"
+        )
     return host.models
 
 

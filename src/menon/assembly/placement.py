@@ -21,6 +21,9 @@ from menon.engines.hf_models import end_token_ids
 from menon.engines.in_process import InProcessHost
 from menon.engines.limits import rows_of
 from menon.engines.ranked_host import RankedHost
+from menon.engines.remote_sampler import RemoteSampler
+from menon.engines.taking_turns import TakesTurns
+from menon.errors import UserError
 from menon.limit import Limit
 from menon.record.layout import Layout
 from menon.rollout.protocols import Sampler
@@ -102,10 +105,13 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             site,
         )
         undo.callback(end, host)
+        turns: InProcessHost | RankedHost | TakesTurns = host
+        if config.engine.colocated:
+            turns = taking_turns(host, sampler, config.source.staleness)
         return Placed(
-            host,
+            turns,
             sampler,
-            channel_of(config.source, config.engine, host, model, tokenizer, sampler),
+            channel_of(config.source, config.engine, turns, model, tokenizer, sampler),
             tokenizer,
             rows_of(model),
             with_teacher(origin, host),
@@ -147,6 +153,17 @@ def place_without_sampler(
             device_in_words(model, engine),
             undo.pop_all().close,
         )
+
+
+def taking_turns(host: InProcessHost | RankedHost, sampler: Sampler, staleness: int) -> TakesTurns:
+    """The host of a colocated run. UserError: the run writes while it learns."""
+    if staleness:
+        raise UserError(
+            "with colocated=true samplers and learner take turns; leave it out of a run with staleness"
+        )
+    assert isinstance(host, InProcessHost)  # `Engine` has checked both
+    assert isinstance(sampler, RemoteSampler)
+    return TakesTurns(host, sampler)
 
 
 def host_for(

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 LATER = (
     *("steps", "save_every", "save_dtype", "evaluate_every", "stop_without_signal", "tracker"),
-    "wandb_project",
+    *("wandb_project", "ranks"),
 )
-"""Settings that a resumed run may change, because they do not affect the steps that are done."""
+"""Settings that a resumed run may change, because they do not affect the steps that are done. Another number
+of ranks changes later ones by rounding."""
 LEAST_SPACE = 1 << 30
 """Bytes of address space that the libraries map before a model is read."""
 Show = Callable[[Mapping[str, str]], "AbstractContextManager[Watcher]"]

@@ -20,6 +20,7 @@ from menon.engines.machine import has_bf16, workers
 from menon.engines.openai_sampler import OpenAISampler
 from menon.engines.ranked_host import RankedHost
 from menon.engines.remote_sampler import ENTRY, RemoteSampler
+from menon.engines.taking_turns import TakesTurns
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_message import ByMessage
 from menon.sync.by_reference import ByReference
@@ -84,7 +85,7 @@ def sampler_of(
 def channel_of(
     source: OnlineSource,
     engine: Engine,
-    host: InProcessHost | RankedHost,
+    host: InProcessHost | RankedHost | TakesTurns,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     sampler: RunSampler,

@@ -40,7 +40,9 @@ class Site:
                     "ranks, or leave placement out"
                 )
             name, where = f"menon-{os.getpid()}-{next(NUMBERS)}", engine.placement
-            self.cluster = RayCluster(name, bundles, where.address, where.interface)
+            self.cluster = RayCluster(
+                name, bundles, where.address, where.interface, spread=not engine.colocated
+            )
             self._undo.callback(self.cluster.close)
 
     @staticmethod

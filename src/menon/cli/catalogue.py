@@ -301,7 +301,7 @@ GROUPS = (
     Group(
         "processes and hosts",
         "where models live and text is written (docs/cluster.md)",
-        ("ranks", "checkpointing", "offload", "samplers", "placement"),
+        ("ranks", "checkpointing", "offload", "samplers", "colocated", "placement"),
     ),
     Group(
         "record",

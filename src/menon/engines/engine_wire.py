@@ -61,7 +61,10 @@ def pack_asked(requests: Sequence[Asked]) -> tuple[list[Any], bytes]:
 def unpack_asked(data: Sequence[Any], body: bytes) -> list[Asked]:
     _, rows, lengths = data
     tokens = np.split(np.frombuffer(body, np.int32), np.cumsum(lengths)[:-1])
-    return [Asked(*row[:6], tuple(row[6]), row[7], tokens[place]) for place, row in enumerate(rows)]
+    found = []
+    for (number, seed, new, temperature, top_p, top_k, stop, prefix), own in zip(rows, tokens, strict=False):
+        found.append(Asked(number, seed, new, temperature, top_p, top_k, tuple(stop), prefix, own))
+    return found
 
 
 def pack_answers(answers: Sequence[Answer]) -> tuple[list[Any], bytes]:

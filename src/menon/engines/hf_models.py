@@ -23,8 +23,9 @@ from transformers.utils import logging as hf_logging
 from menon.engines import lora
 from menon.engines.adapter_files import base_named_in, is_adapter, read_into
 from menon.engines.limits import layers_of
-from menon.engines.model_files import FileDtypes, restore_unrounded
+from menon.engines.model_files import FileDtypes
 from menon.engines.quantised import json_object, refuse_quantised
+from menon.engines.stored_models import restore_unrounded
 from menon.engines.tokenizer_files import load_tokenizer
 from menon.errors import UserError, first_line, offline_by
 

@@ -7,7 +7,7 @@ and what follows from a completion goes to the process that wrote it.
 
 import itertools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -89,8 +89,11 @@ class RemoteSampler:
             for place, launch in enumerate(launches)
         ]
         self.numbers = itertools.count()
+        self.before_writing: Callable[[], None] = lambda: None
+        """Called when a stream is opened."""
 
     def open(self, keep: bool = False) -> RemoteStream:
+        self.before_writing()
         return RemoteStream(self, next(self.numbers), keep)
 
     def take(self, weights: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
@@ -144,6 +147,9 @@ class _Give(threading.Thread):
 
 
 def raw(weight: Tensor) -> bytes:
-    """The bytes of a tensor."""
-    flat = weight.detach().cpu().contiguous().flatten()
-    return flat.view(torch.uint8).numpy().tobytes()
+    """The bytes of a tensor. They are copied once: an array of the tensor itself would hold its memory."""
+    flat = weight.detach().cpu().contiguous().flatten().view(torch.uint8)
+    found = bytearray(flat.numel())
+    if found:
+        torch.frombuffer(found, dtype=torch.uint8).copy_(flat)
+    return bytes(found)

@@ -17,7 +17,7 @@ from menon.processes.supervisor import Supervisor
 from menon.processes.wire import Message, RemoteError, encode
 from menon.processes.worker import Ended, Launch, Worker
 
-MOST_RESTARTS = 3
+MOST_RESTARTS = 10
 """How often in a row a process is replaced that has written nothing in between."""
 COPY_LIMIT = 600.0
 """Seconds that a process may take to start, to receive all weights, and to compute their fingerprint."""

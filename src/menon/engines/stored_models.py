@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from menon.engines import model_files
-from menon.engines.model_files import STATE
+from menon.engines.model_files import STATE, dtypes_in
 from menon.engines.protocols import Learner, Models, check_same_model
 from menon.state_codec import decode
 
@@ -42,6 +42,35 @@ def stored_in(folder: Path, models: Models) -> Stored:
         own = load_file(folder / STATE / f"{role}.safetensors")
         weights[role] = {name: own[name] if name in own else exported[name] for name in names}
     return Stored(weights, states)
+
+
+@torch.no_grad()
+def restore_unrounded(model: nn.Module, folder: Path) -> None:
+    """Gives a model that was read from a checkpoint's folder the weights that trained, if the folder's files
+    hold them in a lower precision.
+
+    A weight in `state` is taken only if it rounds to the file's: the files may have been changed since.
+    """
+    dtypes, own = dtypes_in(folder), dict(model.named_parameters())
+    for name, exact in _exact(folder, own).items():
+        weight = own.get(name)
+        if weight is None or exact.shape != weight.shape:
+            continue
+        if torch.equal(exact.to(dtypes.of(name)).to(weight), weight):
+            weight.copy_(exact)
+
+
+def _exact(folder: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The policy's weights in a checkpoint's `state`, by name; those of ranks in tensors like the model's."""
+    if (folder / STATE / PARTS).is_dir():
+        about = json.loads((folder / STATE / "models.json").read_text(encoding="utf-8"))
+        shapes = about["weights"].get("policy", {})
+        same = [name for name, weight in own.items() if shapes.get(name) == list(weight.shape)]
+        found = {f"policy/weight/{name}": torch.empty_like(own[name], requires_grad=False) for name in same}
+        read_parts(folder / STATE / PARTS, found)
+        return {name: found[f"policy/weight/{name}"] for name in same}
+    kept = folder / STATE / "policy.safetensors"
+    return load_file(kept) if kept.is_file() else {}
 
 
 def _of_parts(folder: Path, about: Mapping[str, Any], models: Models) -> Stored:

@@ -12,6 +12,10 @@ from torch import Tensor
 SMALLEST, FEWEST = 32, 256
 """Positions of the first block; the second number is for a cache with few blocks."""
 
+WORTH = 1024
+"""Positions that rows with the same beginning must spare for it to be read for all of them at once: what the
+calls for it cost."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -42,7 +46,7 @@ class BlockCache:
         self.fills = 0
         self.origin, self.begun = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
         """[rows] each, on a CPU: the `fill` that a row began with (those of the same one begin alike), and its
-        length."""
+        length; 0 where it is not worth it."""
         self._use(0, like.new_zeros(0, head_dim))
 
     @property
@@ -104,7 +108,8 @@ class BlockCache:
             block[:, :, rows] = part[:, :, None]
         if rows.device.type == "cpu":
             self.fills += 1
-            self.origin[rows.numpy()], self.begun[rows.numpy()] = self.fills, start.shape[3]
+            worth = (len(rows) - 1) * start.shape[3] >= WORTH
+            self.origin[rows.numpy()], self.begun[rows.numpy()] = self.fills, start.shape[3] * worth
 
     def begin_anew(self, rows: np.ndarray) -> None:
         """These rows begin with nothing."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from menon.engines.decoding.block_cache import BlockCache
 from menon.engines.decoding.cpu_kernels import add_rms_norm, array_of, mix, place, score
-from menon.engines.decoding.decode_weights import Ready, all_matrices
+from menon.engines.decoding.decode_weights import Packed, Ready, weights_of
 from menon.engines.decoding.row_threads import in_parts
 from menon.engines.decoding.shared_prefix import SharedPrefixes, by_beginning, taken_together
 from menon.engines.machine import row_threads
@@ -30,6 +30,7 @@ class CpuStep:
         self.eps = np.float32(self.decoder.eps)
         self.cos, self.sin = (array_of(table) for table in tables)
         self.memory = array_of(cache.memory)
+        self.packed = type(self.head) is Packed
         none = np.zeros((0, self.decoder.head_dim), dtype=np.float32)
         self.norms = [
             (
@@ -40,7 +41,7 @@ class CpuStep:
             for step in self.steps
         ]
         self.norm = array_of(self.decoder.norm)
-        self.weights = sum(weight.numel() for weight in all_matrices(self.decoder))
+        self.weights = weights_of(self.decoder)
 
     def __call__(self, token: np.ndarray, position: np.ndarray, width: int) -> Tensor:
         """Tokens and positions [n], all below `width` -> logits [n, V], in the dtype of the weights."""
@@ -59,9 +60,12 @@ class CpuStep:
         norm, place, score, mix = self.kernels
         n, per = len(token), decoder.heads // decoder.key_heads
         x = F.embedding(torch.from_numpy(token), decoder.embedding).to(decoder.norm.dtype)
-        h, q = torch.empty_like(x, dtype=self.dtype), x.new_empty(decoder.key_heads, n, per, decoder.head_dim)
+        q = x.new_empty(decoder.key_heads, n, per, decoder.head_dim)
         scores, mixed = x.new_empty(*q.shape[:3], width), torch.empty_like(q)
-        residual, normed, queries, sums = (array_of(each) for each in (x, h, q, mixed))
+        most = rounded(n) if self.packed else n
+        h, seen = (torch.zeros(most, size, dtype=self.dtype) for size in (x.shape[1], q[:, 0].numel()))
+        residual, normed, queries, sums = (array_of(each) for each in (x, h[:n], q, mixed))
+        of_rows = seen[:n].view(n, *mixed.transpose(0, 1).shape[1:])
         runs = [] if self.fixed else taken_together(cache.origin[rows], cache.begun[rows])
         prefixes = SharedPrefixes(runs, rows, cache.borders, self.memory)
         change = normed[:0]
@@ -70,15 +74,27 @@ class CpuStep:
         ):
             where = (rows, position, begins, cache.borders, self.memory)
             norm(residual, change, attention_norm, eps, normed)
-            qkv = step.qkv(h).view(n, -1, decoder.head_dim)
+            qkv = step.qkv(h).view(most, -1, decoder.head_dim)
             place(array_of(qkv), qk_norm, eps, self.cos, self.sin, queries, *where)
             prefixes.score(q, begins, scores)
             score(queries, prefixes.shared, *where, scores.numpy())
             shares = scores.softmax(-1)
             mix(shares.numpy(), prefixes.shared, *where, sums)
             prefixes.mix(shares, begins, mixed)
-            change = array_of(step.output(mixed.transpose(0, 1).reshape(n, -1).to(self.dtype)))
+            of_rows.copy_(mixed.transpose(0, 1))
+            change = array_of(step.output(seen))
             norm(residual, change, mlp_norm, eps, normed)
             change = array_of(step.down(step.inner(h)))
         norm(residual, change, self.norm, eps, normed)
-        return self.head(h)
+        return self.head(h)[:n]
+
+
+def rounded(rows: int) -> int:
+    """A number of rows for products: no more than an eighth above, and 8 different ones up to each power of
+    two. oneDNN compiles a kernel for each number, and keeps a limited number of kernels.
+
+    >>> [rounded(rows) for rows in (1, 15, 17, 33, 64, 100)]
+    [1, 15, 18, 36, 64, 104]
+    """
+    step = 1 << max(0, (rows - 1).bit_length() - 4)
+    return -(-rows // step) * step

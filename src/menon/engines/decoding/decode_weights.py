@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from menon.engines.decoder import Affine, Decoder, Layer, with_wide_norms
-from menon.engines.machine import PACKED, SMALL, can_pack
+from menon.engines.decoding.row_threads import in_parts
+from menon.engines.machine import PACKED, SMALL, can_pack, row_threads
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,11 @@ def all_matrices(decoder: Decoder) -> list[Tensor]:
     return list({weight.data_ptr(): weight for weight in weights}.values())
 
 
+def weights_of(decoder: Decoder) -> int:
+    """How many numbers all of its matrices have."""
+    return sum(weight.numel() for weight in all_matrices(decoder))
+
+
 def is_copied(decoder: Decoder) -> bool:
     """Whether the model is decoded with copies of its matrices, where they are not packed."""
     return sum(weight.numel() for weight in matrices(decoder)) <= SMALL
@@ -168,9 +174,12 @@ def has_kernels(decoder: Decoder) -> bool:
 
 def is_packed(decoder: Decoder) -> bool:
     """Whether `CpuStep` reads packed copies: oneDNN has kernels for this dtype, and they take no more than
-    `PACKED` bytes."""
-    size = sum(weight.nbytes for weight in matrices(decoder))
-    return has_kernels(decoder) and can_pack(decoder.embedding.dtype) and size <= PACKED
+    `PACKED` bytes. In fp32 a small model has none, because oneDNN needs longer to start a product than the
+    library that PyTorch uses otherwise."""
+    dtype, heads = decoder.embedding.dtype, [decoder.head.weight] if decoder.head else []
+    size = sum(weight.nbytes for weight in matrices(decoder) + heads)
+    pays = dtype == torch.bfloat16 or not is_copied(decoder)
+    return has_kernels(decoder) and can_pack(dtype) and pays and size <= PACKED
 
 
 def cache_dtype(decoder: Decoder) -> torch.dtype:
@@ -198,8 +207,13 @@ class Ready:
             raise ValueError("an adapter is beside its weights; give the sampler a merged copy")
         decoder, head = with_wide_norms(given), given.head
         assert head is not None
-        copy, pack = is_copied(decoder), is_packed(decoder)
-        steps = [step_of(decoder, layer, copy, pack) for layer in decoder.layers]
+        copy, pack, layers = is_copied(decoder), is_packed(decoder), decoder.layers
+
+        def made(part: slice) -> list[Step]:
+            return [step_of(decoder, layer, copy, pack) for layer in layers[part]]
+
+        parts = in_parts(made, len(layers), row_threads(weights_of(decoder), len(layers)) if pack else 1)
+        steps = [step for part in parts for step in part]
         return Ready(decoder, steps, Packed.of(head) if pack else Product.of(copy, head))
 
 

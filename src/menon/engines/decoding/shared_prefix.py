@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from menon.engines.decoding.block_cache import WORTH
 from menon.engines.decoding.cpu_kernels import array_of, read
-
-WORTH = 1024
-"""Positions that must be spared for rows to be taken together: what the calls for it cost."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +25,19 @@ class Together:
 
 
 def by_beginning(origin: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """The order of rows in which those with the same beginning are neighbours; `origin` and `length` [n] as
-    of `BlockCache`."""
-    if not len(length) or int(length.max()) * (len(length) - 1) < WORTH:
-        return np.arange(len(origin))
-    return np.argsort(origin, kind="stable")
+    """The order of rows in which those with the same beginning are neighbours, or as they lie where none are
+    worth it; `origin` and `length` [n] as of `BlockCache`."""
+    if length.any():
+        order = np.argsort(origin, kind="stable")
+        if taken_together(origin[order], length[order]):
+            return order
+    return np.arange(len(origin))
 
 
 def taken_together(origin: np.ndarray, length: np.ndarray) -> list[Together]:
     """The neighbours with the same beginning for which it pays."""
+    if not length.any():
+        return []
     edges = [0, *(np.flatnonzero(np.diff(origin)) + 1).tolist(), len(origin)]
     runs = [Together(a, b, int(length[a])) for a, b in zip(edges, edges[1:], strict=False) if b - a > 1]
     return [run for run in runs if (run.end - run.begin - 1) * run.length >= WORTH]
