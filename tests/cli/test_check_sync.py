@@ -54,7 +54,7 @@ def test_a_channel_that_moves_nothing_is_caught(words, capsys, monkeypatch, lie,
         return Published(version, lie(channel, version))
 
     monkeypatch.setattr(ByCopy, "publish", publish)
-    assert main(["check", "sync", "grpo", *words, "ahead=1"]) == 1
+    assert main(["check", "sync", "grpo", *words, "staleness=1"]) == 1
     line = last_line(capsys)
     assert line.startswith("sync failed: ")
     assert words_of_it in line

@@ -37,9 +37,9 @@ are there; `[ADOPT, version]`: both sides hold the same, go on."""
 FREE = "free"
 """Message to the process: give the memory of finished streams back."""
 READY, WRITTEN, DONE, FAILED, HOLDS = "ready", "written", "done", "failed", "holds"
-"""Messages from the process: its sampler is made; `[WRITTEN, stream, computed tokens]` with pickled
-completions; `[DONE, stream, computed tokens]`: all that was asked is answered; `[FAILED, stream, kind,
-text]`; `[HOLDS, fingerprint]`."""
+"""Messages from the process: its sampler is made; `[WRITTEN, stream, computed tokens, goes on]` with pickled
+completions, after which the process goes on or waits for what follows from them; `[DONE, stream, computed
+tokens]`: all that was asked is answered; `[FAILED, stream, kind, text]`; `[HOLDS, fingerprint]`."""
 
 
 @dataclass(frozen=True)
@@ -197,8 +197,10 @@ class Writing:
             finished = [*self.stream.batch]
             self.stream.batch.clear()
             written = [(self._pop(each.request), without_request(each)) for each in finished]
-            self.computes = False
-            self.handler.send([WRITTEN, self.number, self.handler.newly_computed()], pickle.dumps(written))
+            # Nothing follows from these, so it does not wait for the other side, which may be busy.
+            self.computes = not self.stream.keep and all(each.request.last for each in finished)
+            about = [WRITTEN, self.number, self.handler.newly_computed(), self.computes]
+            self.handler.send(about, pickle.dumps(written))
         elif not goes_on:
             self.computes = False
             self.handler.send([DONE, self.number, self.handler.newly_computed()])

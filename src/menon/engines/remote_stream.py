@@ -2,7 +2,8 @@
 
 A process and its part of the stream take turns. It computes until completions are finished and sends them;
 once they have all been returned, it is sent what follows from them, and goes on. The messages that it was
-sent are kept: a process that takes its place is sent them again, in the same turns, and writes the same.
+sent are kept: a process that takes its place is sent them again, in the same turns, and writes the same. From
+completions of `last` requests of a stream without `keep` nothing follows, so after them it goes on at once.
 """
 
 import pickle
@@ -161,7 +162,8 @@ class RemoteStream:
         written = [] if kind == DONE else part.completions(heard.message.body)
         part.left += len(written)
         self.batch.extend((part, completion) for completion in written)
-        part.take_turn(done=kind == DONE)
+        if kind == DONE or not about[1]:
+            part.take_turn(done=kind == DONE)
 
 
 State = Literal["idle", "computes", "waits"]

@@ -115,16 +115,23 @@ def some_skipped(lines: Lines, settings: Settings) -> Sign | None:
     )
 
 
+def of_older_weights(settings: Settings) -> bool:
+    """Whether text may be of older weights than those that learn from it; runs of earlier versions of menon
+    say so by `ahead`."""
+    return bool(setting(settings, "staleness") or setting(settings, "ahead"))
+
+
 def disagreement(lines: Lines, settings: Settings) -> Sign | None:
     """Sampler and learner have other log-probs of the same text: from the first step on, or since then; or
     the sampler's weights do not change."""
     if same := same_weights(lines):
         return same
-    ahead, exact = setting(settings, "ahead") or 0, setting(settings, "truncation") == "exact"
+    exact = setting(settings, "truncation") == "exact"
     first, last = at_start(lines, "mismatch/abs"), latest(lines, "mismatch/abs")
     dtype = setting(settings, "dtype")
     limit = APART.get(str(dtype), APART_OTHERWISE)
-    if ahead or exact or first is None or last is None or last <= limit or "replay/old" in lines[-1]:
+    expected = exact or of_older_weights(settings) or "replay/old" in lines[-1]
+    if expected or first is None or last is None or last <= limit:
         return None
     said = f"log-probs of sampler and learner differ by {last:.2g} nats a token"
     if first > limit:
@@ -156,7 +163,7 @@ def old_apart(columns: Mapping[str, NDArray[Any]]) -> float | None:
 def wrong_old(lines: Lines, settings: Settings) -> Sign | None:
     """The ratio is not 1 before the first update: the old log-probs are of another policy than the one that
     wrote the text, though the learner's own agree with the sampler's."""
-    if setting(settings, "ahead") or setting(settings, "truncation") == "exact":
+    if of_older_weights(settings) or setting(settings, "truncation") == "exact":
         return None
     limit = APART.get(str(setting(settings, "dtype")), APART_OTHERWISE)
     apart, mismatch = latest(lines, OLD_APART), latest(lines, "mismatch/abs")

@@ -32,7 +32,7 @@ class GroupsInPieces:
     def __init__(self, asked: Sequence[tuple[Prompt, int]], grade: Grade, around: Around) -> None:
         self.samples, self.grade = around.samples_per_prompt, grade
         self.asked = [
-            Request(prompt, around.sampling, sample, visit)
+            Request(prompt, around.sampling, sample, visit, last=True)
             for prompt, visit in asked
             for sample in range(self.samples)
         ]
