@@ -22,7 +22,7 @@ from menon.record.layout import Layout
 from menon.record.reader import RunView
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZES = ("steps=2", "prompts_per_step=4", "samples_per_prompt=8", "max_new_tokens=96", "heldout=2")
+SIZES = ("steps=2", "prompts_per_step=2", "samples_per_prompt=4", "max_new_tokens=24", "heldout=1")
 MIB = 2**20
 
 

@@ -109,7 +109,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         undo.callback(end, host)
         turns: InProcessHost | RankedHost | TakesTurns = host
         if config.engine.colocated:
-            turns = taking_turns(host, sampler, config.source.ahead)
+            turns = taking_turns(host, sampler, config.source.staleness)
         return Placed(
             turns,
             sampler,
@@ -158,12 +158,12 @@ def place_without_sampler(
 
 
 def taking_turns(
-    host: InProcessHost | RankedHost, sampler: TorchSampler | RemoteSampler, ahead: int
+    host: InProcessHost | RankedHost, sampler: TorchSampler | RemoteSampler, staleness: int
 ) -> TakesTurns:
     """The host of a colocated run. UserError: the run writes while it learns."""
-    if ahead:
+    if staleness:
         raise UserError(
-            "with colocated=true samplers and learner take turns; leave it out of a run that writes ahead"
+            "with colocated=true samplers and learner take turns; set staleness=0, or leave it out"
         )
     assert isinstance(host, InProcessHost)  # `Engine` has checked both
     assert isinstance(sampler, RemoteSampler)
