@@ -16,6 +16,7 @@ from menon.assembly.sizes import (
     SHAPES,
     Assumed,
     Layout,
+    Shape,
     Work,
     first_that_fits,
     layouts,
@@ -81,45 +82,44 @@ def assumptions() -> list[Row]:
 
 
 def fitting() -> list[Row]:
-    """The simplest layout of each model on each number of H100, what it holds and how long a step takes."""
+    """The simplest layout of each model on so many GPUs, what it holds and how long a step takes."""
     rows: list[Row] = [
         (
-            "model",
-            "GPUs",
-            "layout",
-            "GiB on each",
-            "of which",
+            *("model", "GPUs", "settings", "GiB on each", "of which"),
             "seconds: write, score, learn",
-            "tokens/s a GPU",
+            "tokens/s each",
         )
     ]
-    gpu = GPUS["h100"]
     for shape in SHAPES.values():
         for count in COUNTS:
-            layout = first_that_fits(shape, Layout(count), WORK, gpu)
-            if layout is None:
-                least = min(peak(shape, each, WORK, gpu) for each in layouts(Layout(count)))
-                rows.append(
-                    (shape.name, str(count), "does not fit", f"{least / GIB:,.0f} at least", "", "", "")
-                )
-                continue
-            cut = ways(shape, gpu, count)
-            parts = learner_bytes(shape, layout) | sampler_bytes(shape, layout, WORK, cut)
-            largest = sorted(parts.items(), key=lambda part: -part[1])[:3]
-            spent = seconds(shape, layout, WORK, gpu)
-            rows.append(
-                (
-                    shape.name,
-                    str(count),
-                    layout.words() + (f", {layout.slots} slots" if layout.slots < Layout.slots else ""),
-                    f"{peak(shape, layout, WORK, gpu) / GIB:,.1f}",
-                    ", ".join(f"{name} {size / GIB:,.1f}" for name, size in largest),
-                    f"{sum(spent.values()):,.0f}: "
-                    + ", ".join(f"{spent[each]:,.0f}" for each in ("write", "score", "learn")),
-                    f"{WORK.answers * WORK.length / sum(spent.values()) / count:,.0f}",
-                )
-            )
+            rows += of_model(shape, count)
     return rows
+
+
+def of_model(shape: Shape, count: int) -> list[Row]:
+    """On H100; where nothing fits there, on H200 too."""
+    for kind in ("h100", "h200"):
+        gpu = GPUS[kind]
+        layout = first_that_fits(shape, Layout(count), WORK, gpu)
+        if layout is None:
+            continue
+        parts = learner_bytes(shape, layout) | sampler_bytes(shape, layout, WORK, ways(shape, gpu, count))
+        largest = sorted(parts.items(), key=lambda part: -part[1])[:3]
+        spent = seconds(shape, layout, WORK, gpu)
+        each = ", ".join(f"{spent[name]:,.0f}" for name in ("write", "score", "learn"))
+        return [
+            (
+                shape.name,
+                f"{count} {kind.upper()}",
+                f"`{layout.words()}`" if layout.words() != "as it is" else layout.words(),
+                f"{peak(shape, layout, WORK, gpu) / GIB:,.1f}",
+                ", ".join(f"{name} {size / GIB:,.1f}" for name, size in largest),
+                f"{sum(spent.values()):,.0f}: {each}",
+                f"{WORK.answers * WORK.length / sum(spent.values()) / count:,.0f}",
+            )
+        ]
+    least = min(peak(shape, each, WORK, gpu) for each in layouts(Layout(count)))
+    return [(shape.name, str(count), "does not fit", f"{least / GIB:,.0f} or more", *[""] * 3)]
 
 
 TABLES = {"models": models, "gpus": gpus, "assumptions": assumptions, "fitting": fitting}

@@ -31,7 +31,6 @@ from menon.prompts.given import GivenText
 from menon.prompts.reader import Columns
 from menon.prompts.tasks import ChainSum
 from menon.prompts.tasks import Task as TaskPart
-from menon.rank_rules import check_ranks
 from menon.record.trackers import Tracker
 from menon.reward.parts import RewardPart
 from menon.rollout import RolloutPart
@@ -40,7 +39,7 @@ from menon.rollout.groups import Groups
 from menon.rollout.turns import GradedText
 from menon.select import SelectPart
 from menon.settings import FreeSettings, choice, choice_or_else, merged, nested, plain_data, read
-from menon.shaping import ShapingPart
+from menon.shaping import AnswerProbability, ShapingPart
 from menon.short_names import spelt_out
 from menon.types import Sampling
 from menon.update.adapter import Adapter
@@ -323,7 +322,7 @@ class RunConfig:
                 "leave it out"
             )
         check(setup_of(self))
-        check_ranks(self)
+        self.engine.check_whole(self._needs_whole)
         if self.models.policy.head != "none" and self.asks:
             raise UserError(
                 "a model with a reward head scores texts and is asked no questions; start from the recipe "
@@ -334,6 +333,18 @@ class RunConfig:
                 "teacher_question is about questions that the policy answers, and this run learns from given "
                 "text; leave it out, or start from the recipe self_distill"
             )
+
+    @property
+    def _needs_whole(self) -> dict[str, bool]:
+        """What needs a whole model in one process, by its name, and whether this run has it."""
+        models, rows = self.models, self.rows
+        return {
+            "natural": models.policy.natural is not None,
+            "teachers (several)": bool(models.teachers),
+            "teacher_question": bool(models.teacher_questions),
+            "answer_probability": any(isinstance(p, AnswerProbability) for p in self.advantage.values()),
+            "negatives": rows is not None and rows.negatives != "none",
+        }
 
     @property
     def asks(self) -> bool:

@@ -199,6 +199,9 @@ class Overrides(TypedDict, total=False):
     """Largest norm of the whole gradient; 0 is off."""
     tokens_per_forward: int
     """Padded tokens of the forward passes that run at a time. It affects memory only."""
+    sampler: Part
+    """Who writes the answers: builtin, vllm or openai. vllm needs sampler.python=PATH, the interpreter
+    of an environment that has it; openai is a server."""
     slots: int
     """Answers that are written at the same time. Affects memory and speed only."""
     fixed_slots: bool

@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from helpers import prompt, tiny_model, tiny_tokenizer
+from helpers import prompt, tiny_model, tiny_tokenizer, without_kernels
 from menon.assembly import samplers
 from menon.assembly.rollout_memory import at_once, check_memory
 from menon.assembly.samplers import sampler_of
 from menon.assembly.site import Site
 from menon.config import RunConfig, around_of, changed
-from menon.engines.decoding import decode_weights, torch_sampler
+from menon.engines.decoding import torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.recipes import recipe
@@ -74,7 +74,7 @@ def test_bytes_of_keys_and_values(monkeypatch):
     assert sampler(dtype=torch.bfloat16).bytes_per_token() == 2 * 2 * 2 * 4 * 2
     assert sampler("gpt2").bytes_per_token() == 2 * 2 * 16 * 4
     assert sampler("gpt2", torch.bfloat16).bytes_per_token() == 2 * 2 * 16 * 2
-    monkeypatch.setattr(decode_weights, "SMALL", 0)
+    without_kernels(monkeypatch)
     assert sampler(dtype=torch.bfloat16).bytes_per_token() == 2 * 2 * 2 * 4 * 4
 
 

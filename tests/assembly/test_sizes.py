@@ -81,10 +81,12 @@ def test_what_a_learner_holds_by_hand():
         "gradients": 4 * 1664 / 2,
         "moments": 8 * 1664 / 2,
         "reference": 4 * 1664 / 2,
-        "whole layers": 2 * 2 * 576,
+        "whole layers": 4 * (512 + 2 * 576) + 2 * 576,
         "activations": 10 * 2 * (2 * 8 + 8 * 8 + 4 * 16),
         "logits": 3 * 4 * 320,
     }
+    away = learner_bytes(TINY, Layout(2, reference=True, tokens_per_forward=10, offload=True))
+    assert sum(away.values()) == sum(whole.values()) - 20 * 1664 / 2
     # A: 4 projections with 8 + 8 and 8 + 4 numbers in and out, twice each; an MLP with 3 * (8 + 16).
     assert TINY.adapter(3) == 2 * 3 * (2 * 16 + 2 * 12 + 3 * 24)
     adapted = learner_bytes(TINY, Layout(rank=3, reference=True, recompute=False, tokens_per_forward=10))
@@ -92,7 +94,7 @@ def test_what_a_learner_holds_by_hand():
     assert (adapted["gradients"], adapted["moments"]) == (4 * 768, 8 * 768)
     assert (adapted["reference"], adapted["whole layers"]) == (0, 0)
     assert adapted["activations"] == 10 * 2 * 2 * (8 * 8 + 4 * 16)
-    assert learner_bytes(TINY, Layout(moments_on_host=True))["moments"] == 0
+    assert learner_bytes(TINY, Layout(2, rank=3))["weights"] == 4 * (1664 + 768) / 2
 
 
 def test_time_by_hand():
@@ -109,7 +111,11 @@ def test_time_by_hand():
         2 * forward * 32 / 1e6
     )
     two = sizes.seconds(TINY, replace(layout, gpus=2), work, replace(PLAIN, near=1e3), SURE)
-    assert two["learn"] == pytest.approx(8 * 1664 / 1e3)  # one pass each: the links are the limit
+    assert two["learn"] == pytest.approx(12 * 1664 / 1e3)  # one pass each: the links are the limit
+    away = sizes.seconds(
+        TINY, replace(layout, gpus=2, offload=True), work, replace(PLAIN, near=1e3, host=1e3), SURE
+    )
+    assert away["learn"] == pytest.approx(12 * 1664 / 1e3 * 1.5 + 28 * 1664 / 2 / sizes.HOST_MEMORY)
 
 
 def test_a_mixture_reads_the_experts_that_are_used():
@@ -133,9 +139,6 @@ def test_the_simplest_layout_that_fits():
         for count in (1, 8, 64):
             layout = first_that_fits(shape, Layout(count), work, gpu)
             assert layout is None or sizes.peak(shape, layout, work, gpu) <= 0.9 * 80e9
-    whole = sizes.peak(SHAPES["Qwen/Qwen2.5-7B"], Layout(8), work, gpu)
-    turns = sizes.peak(SHAPES["Qwen/Qwen2.5-7B"], Layout(8, turns=True), work, gpu)
-    assert turns < whole
     assert sizes.ways(SHAPES["Qwen/Qwen3-235B-A22B"], gpu, 64) == 16  # 470 GB, at most 36 on each
 
 
@@ -144,7 +147,7 @@ def test_what_is_printed(capsys):
     assert main([*words, "model=Qwen/Qwen2.5-7B", "gpus=8"]) == 0
     text = capsys.readouterr().out
     assert "on 8 x H100 SXM, by formula" in text
-    assert "all weights; 256 answers at a time and 8,192 tokens a pass on each GPU" in " ".join(text.split())
+    assert "ranks=8: 256 answers at a time and 8,192 tokens a pass on each GPU" in " ".join(text.split())
     assert "sampler's weights 14.2" in " ".join(text.split())
     assert main([*words, "model=Qwen/Qwen2.5-32B", "gpu=a100"]) == 0
     assert "does not fit: " in capsys.readouterr().out
@@ -152,7 +155,7 @@ def test_what_is_printed(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "rank 4: 40,960 numbers learn, 4.62% of the model's number" in text
     assert "set learning_rate=0.003, or keep it to compare" in text
-    assert "adapter.rank=4; 256 answers" in text
+    assert "ranks=2 adapter.rank=4: 256 answers" in text
     assert main([*words, "gpus=none"]) == 2
     assert main([*words, "gpu=h10"]) == 2
     assert "there is no formula for gpu=h10; there are a100, h100, h200" in capsys.readouterr().err

@@ -13,15 +13,19 @@ import torch
 from safetensors.torch import load_file
 
 from batches import random_batch
+from menon.assembly.placement import place
 from menon.assembly.ranks import host_on_ranks
+from menon.assembly.site import Site
 from menon.batch import take
-from menon.config import Control, Engine, Models
+from menon.config import Control, Engine, Models, changed
 from menon.engines import rank_group, rank_workers
+from menon.engines.hf_models import load_policy
 from menon.engines.rank_parts import batch_parts, deal, job_parts
 from menon.engines.rank_workers import RankLost
 from menon.errors import UserError
 from menon.loss.aggregation import TokenMean
 from menon.loss.nll import NLL
+from menon.recipes import recipe
 from menon.sync.fingerprint import fingerprint
 from menon.update.host import Ask, Job
 from menon.update.objective import prepare
@@ -152,6 +156,39 @@ def test_weights_are_handed_out_one_at_a_time(start):
     assert two.fingerprint("policy") == two.fingerprint("policy")
 
 
+def test_the_models_of_a_run_on_ranks(tmp_path):
+    """As a run places them: the sampler gets the policy's weights, and a checkpoint whose model is rounded
+    still has every bit of them."""
+    config = changed(
+        recipe("grpo"), {"ranks": 2, "threads": 1, "save_dtype": "bfloat16", "out": str(tmp_path / "run")}
+    )
+    with place(config) as placed:
+        batch = take(random_batch(), torch.arange(2))
+        job = prepare(MiniBatch(UPDATE, torch.arange(2), first=False), batch, placed.host)
+        before = placed.channel.publish(1).fingerprint
+        placed.host.update("policy", job)
+        after = placed.channel.publish(2).fingerprint
+        assert after == placed.host.fingerprint("policy") != before
+        placed.host.save(tmp_path)
+    assert load_file(tmp_path / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
+    model, _ = load_policy(tmp_path)
+    assert fingerprint(dict(model.named_parameters())) == after
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "asked"),
+    [
+        ("trpo", {}, "natural"),
+        ("self_distill", {}, "teacher_question"),
+        ("energy_nce", {"negatives": "reference"}, "negatives"),
+        ("grpo", {"device": "cuda:1"}, "device=cuda:1 is one GPU"),
+    ],
+)
+def test_what_ranks_cannot_do_is_refused(name, tree, asked):
+    with pytest.raises(UserError, match=asked):
+        changed(recipe(name), {"ranks": 2, **tree})
+
+
 # Faults
 
 
@@ -188,10 +225,10 @@ def test_what_this_machine_cannot_hold_is_refused(monkeypatch):
     engine = Engine(ranks=2, device="cuda", threads=1)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="ranks=2 needs as many GPUs, and torch sees 1; set ranks=1"):
-        host_on_ranks(Models(), {}, engine, 1.0, Control(), ())
+        host_on_ranks(Models(), {}, engine, 1.0, Control(), (), print, Site(Engine(), 0))
     monkeypatch.setattr(rank_group.dist, "is_gloo_available", lambda: False)
     with pytest.raises(UserError, match="no gloo"):
-        host_on_ranks(Models(), {}, Engine(ranks=2), 1.0, Control(), ())
+        host_on_ranks(Models(), {}, Engine(ranks=2), 1.0, Control(), (), print, Site(Engine(), 0))
     with pytest.raises(UserError, match="ranks is 0; it must be at least 1"):
         Engine(ranks=0)
     with pytest.raises(UserError, match="offload is about models in parts"):

@@ -105,7 +105,17 @@ MAY: dict[str, set[str]] = {
         f"menon.{part}"
         for part in ("update", "rollout", "sync", "processes", "http", "engines", "limit", "state_codec")
     }
-    | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba", "ray", "peft"},
+    | {
+        "transformers",
+        "tokenizers",
+        "safetensors",
+        "huggingface_hub",
+        "psutil",
+        "numba",
+        "ray",
+        "peft",
+        "vllm",
+    },
 }
 """Room of the package -> prefixes of what it may import beside the standard library."""
 

@@ -1,6 +1,7 @@
 """What a run says about its text: whether anything was dropped or favoured, and how old it was."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from batches import random_batch
 from menon.record.asynchrony import distance, favour
 from menon.record.metrics import staleness
-from menon.report.asynchronous import sentence_of_lengths
+from menon.report.asynchronous import sentence_of_lengths, written_beside
 
 
 def lengths(seed: int, steps: int = 6, each: int = 32) -> dict[int, list[int]]:
@@ -76,3 +77,21 @@ def test_staleness_by_hand():
         "staleness/by/1": 0.5,
     }
     assert staleness(batch, 3) == {} == staleness(replace(batch, version=None), 4)
+
+
+def test_the_page_of_an_asynchronous_run_says_it():
+    found = {
+        "groups": {"asked": 8, "trained": 7, "dropped": 1, "asked_again": 2},
+        "lengths": favour({1: [1, 2, 3, 400]}, {1: [1, 2, 3]}),
+        "staleness": {"0": 0.25, "1": 0.75},
+        "waited_s": 3.21,
+    }
+    page = "".join(written_beside(SimpleNamespace(asynchrony=found)))  # type: ignore[arg-type]
+    for text in (
+        "8 groups were asked for the steps that are done, 7 learned from, 1 dropped. 2 were asked again",
+        "Of 4 answers that were written, 3 were learned from (2.0 tokens against 101.5 on average",
+        "<tr><td>1<td>75.0%</tr>",
+        "waited 3.2 s for text",
+    ):
+        assert text in page
+    assert list(written_beside(SimpleNamespace(asynchrony={}))) == []  # type: ignore[arg-type]

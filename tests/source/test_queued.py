@@ -187,3 +187,25 @@ def test_after_a_resume_it_goes_on_with_what_was_not_learned():
 def test_less_than_none_is_refused():
     with pytest.raises(UserError, match="staleness is -1; it must be at least 0"):
         Queued(Rows(examples(2), 1), staleness=-1)
+
+
+def test_what_was_lost_is_written_by_the_newest_weights_so_its_bits_are_others(tmp_path):
+    """After step 3 an undisturbed run has step 4 written by version 2; a resumed one writes it by version 3.
+    So a run with staleness does not have the bits of one that never stopped, whatever its text records."""
+    versions = []
+    for name, sessions in (("whole", (STEPS,)), ("parts", (3, STEPS))):
+        for steps in sessions:
+            run, *_ = queued(1)
+            drive(replace(run, steps=steps), tmp_path / name)
+        view = RunView.open(tmp_path / name)
+        of_step = [
+            {
+                v
+                for row in view.transcripts.rows(step)
+                for v, a in zip(row["version"], row["is_action"], strict=True)
+                if a
+            }
+            for step in range(1, STEPS + 1)
+        ]
+        versions.append([version for one in of_step for version in one])
+    assert versions == [[0, 0, 1, 2, 3, 4], [0, 0, 1, 3, 3, 4]]

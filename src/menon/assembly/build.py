@@ -80,7 +80,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     should read. Leaving the `with` ends the processes that were started for the run."""
     around = around_here(config.source, config.control.seed, config.engine.device, notify)
     reward_models: dict[str, str] = {}
-    around = with_models(around, lambda: device_of(config.engine.device), reward_models)
+    around = with_models(around, partial(device_of, around.device), reward_models, config.source.template)
     with ExitStack() as undo:
         grade = grade_of(config.source, reward_of(config.source, around))
         undo.callback(close_grade, grade)

@@ -3,8 +3,8 @@ and on the ranks that share it."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from menon.assembly.build import build
 from menon.assembly.given import build_given
-from menon.assembly.models import models_here
 from menon.assembly.ranks import host_on_ranks
+from menon.assembly.site import Site
 from menon.batch import Batch
-from menon.config import RunConfig, changed, own_code
+from menon.config import Engine, RunConfig, changed, own_code
 from menon.engines.in_process import InProcessHost
-from menon.engines.torch_learner import TorchLearner
+from menon.engines.ranked_host import RankedHost
 from menon.errors import UserError
 from menon.loop import Run
 from menon.record.clock import Clock
@@ -69,46 +69,65 @@ class Recorder:
         return getattr(self.host, name)
 
 
-def compared(config: RunConfig, notify: Callable[[str], None]) -> Iterator[Compared]:
-    """Compares the gradients of the first update of each model. `notify` hears why ranks are left out.
-    UserError: the update has no gradient to compare."""
-    ranks = max(2, config.engine.ranks)
-    config = replace(small(config), own_code=own_code(config))
-    building = build if config.rows is None else build_given
-    with building(config, notify) as run:
-        jobs = first_updates(run)
-        models = models_here(run.host, "check gradient")
-        assert isinstance(run.host, InProcessHost)
-        whole: dict[str, dict[str, Tensor]] = {}
-        for role, job in jobs.items():
-            learner = models[role]
-            whole[role] = {name: slope.clone() for name, slope in run.host.gradient(role, job)}
-            assert isinstance(learner, TorchLearner)
-            if not norm_of(whole[role]) > 0:
+@dataclass(frozen=True)
+class GradientCheck:
+    """The check of one run. `notify` hears why ranks are left out."""
+
+    config: RunConfig
+    notify: Callable[[str], None]
+
+    def compared(self) -> Iterator[Compared]:
+        """The gradients of the first update of each model. UserError: an update has none to compare."""
+        small = self.small
+        with (build if small.rows is None else build_given)(small, self.notify) as run:
+            host = run.host
+            if not isinstance(host, InProcessHost):
                 raise UserError(
-                    f"the {role} has no gradient to compare in this batch, for instance because no answers "
-                    "to one question differ in reward; take other questions by seed="
+                    "a gradient is compared with that of models in one process; set placement=local"
                 )
-            yield one_unit_each(run.host, learner, role, job, whole[role])
+            jobs = first_updates(run)
+            whole = {role: whole_gradient(host, role, job) for role, job in jobs.items()}
+            for role, job in jobs.items():
+                yield one_unit_each(host, role, job, whole[role])
         try:
-            on_ranks = changed(config, {"engine": {"ranks": ranks}})
+            ranked = changed(small, {"engine": {"ranks": max(2, self.config.engine.ranks)}})
         except UserError as error:
-            notify(f"ranks are left out: {error}")
+            self.notify(f"ranks are left out: {error}")
             return
-        yield from over_ranks(on_ranks, jobs, whole, notify)
+        with self.ranks(ranked.engine) as parts:
+            for role, job in jobs.items():
+                apart = difference(parts.gradient(role, job), whole[role])
+                yield Compared(role, f"on {ranked.engine.ranks} ranks, not 1", norm_of(whole[role]), apart)
 
+    @property
+    def small(self) -> RunConfig:
+        """The run in one process, with little text in a step and one update of it."""
+        source, rows = self.config.source, self.config.rows
+        tree: dict[str, Any] = {
+            "engine": {"ranks": 1, "offload": False, "samplers": None, "placement": "local"},
+            "source": {"prompts_per_step": min(FEW["prompts"], source.prompts_per_step), "staleness": 0},
+            "models": {"policy": {"updates_per_step": 1}},
+        }
+        if rows is not None:
+            tree["rows"] = {"rows_per_step": min(FEW["rows"], rows.rows_per_step)}
+        config = changed(self.config, tree)
+        return replace(config, own_code=own_code(config))
 
-def small(config: RunConfig) -> RunConfig:
-    """The run in one process, with little text in a step and one update of it."""
-    source, rows = config.source, config.rows
-    tree: dict[str, Any] = {
-        "engine": {"ranks": 1, "offload": False},
-        "source": {"prompts_per_step": min(FEW["prompts"], source.prompts_per_step), "ahead": 0},
-        "models": {"policy": {"updates_per_step": 1}},
-    }
-    if rows is not None:
-        tree["rows"] = {"rows_per_step": min(FEW["rows"], rows.rows_per_step)}
-    return changed(config, tree)
+    @contextmanager
+    def ranks(self, engine: Engine) -> Iterator[RankedHost]:
+        """The models on ranks of this machine."""
+        config, names = self.small, tuple(self.small.own_code)
+        temperature, site = config.source.temperature, Site(engine, 0)
+        try:
+            host = host_on_ranks(
+                config.models, config.objective, engine, temperature, config.control, names, self.notify, site
+            )
+            try:
+                yield host
+            finally:
+                host.close()
+        finally:
+            site.close()
 
 
 def first_updates(run: Run) -> dict[str, Job]:
@@ -120,10 +139,20 @@ def first_updates(run: Run) -> dict[str, Job]:
     return recorder.jobs
 
 
-def one_unit_each(
-    host: InProcessHost, learner: TorchLearner, role: str, job: Job, whole: Mapping[str, Tensor]
-) -> Compared:
+def whole_gradient(host: InProcessHost, role: str, job: Job) -> dict[str, Tensor]:
+    """UserError: it is 0."""
+    found = {name: slope.clone() for name, slope in host.gradient(role, job)}
+    if not norm_of(found) > 0:
+        raise UserError(
+            f"the {role} has no gradient to compare in this batch, for instance because no answers to one "
+            "question differ in reward; take other questions by seed="
+        )
+    return found
+
+
+def one_unit_each(host: InProcessHost, role: str, job: Job, whole: Mapping[str, Tensor]) -> Compared:
     """With one unit in each forward pass."""
+    learner = host.roster.learner(role)
     usual = learner.tokens_per_forward
     passes = [len(forward_rows(job.batch, job.unit, size, learner.workers)) for size in (usual, 1)]
     learner.tokens_per_forward = 1
@@ -132,23 +161,6 @@ def one_unit_each(
     finally:
         learner.tokens_per_forward = usual
     return Compared(role, f"cut into {passes[1]} passes, not {passes[0]}", norm_of(whole), apart)
-
-
-def over_ranks(
-    config: RunConfig,
-    jobs: Mapping[str, Job],
-    whole: Mapping[str, Mapping[str, Tensor]],
-    notify: Callable[[str], None],
-) -> Iterator[Compared]:
-    temperature, own_code = config.source.temperature, tuple(config.own_code)
-    place = partial(host_on_ranks, config.models, config.objective, config.engine, temperature)
-    host = place(config.control, own_code, notify)
-    try:
-        for role, job in jobs.items():
-            apart = difference(host.gradient(role, job), whole[role])
-            yield Compared(role, f"on {config.engine.ranks} ranks, not 1", norm_of(whole[role]), apart)
-    finally:
-        host.close()
 
 
 @torch.no_grad()

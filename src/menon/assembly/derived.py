@@ -78,18 +78,22 @@ class Sizes:
     """Updates of the policy in the whole run."""
     lag: int
     """The largest number of updates between the weights that wrote a sequence and those that learn from it.
-    Where no sequence waits for a later step, the mean is half of it."""
+    Where no sequence waits for a later step and none is stale, the mean is half of it."""
+    staleness: int = 0
+    """How many versions older than the weights that learn from it text may be."""
 
 
 def sizes(config: RunConfig) -> Sizes:
     """Computes the sizes of a run from its configuration."""
     count = config.models.policy.updates_per_step
+    stale = config.source.staleness if config.rows is None else 0
     if config.rows is None:
         step = sizes_of(config.source.rollout, around_of(config.source, config.control.seed))
     else:
         texts = config.rows.rows_per_step * (2 if config.rows.paired else 1)
         step = StepSizes(texts, 0, texts, texts, form=config.rows.step)
-    return Sizes(step, step.sequences / count, config.control.steps * count, step.max_age * count - 1)
+    lag = (step.max_age + stale) * count - 1
+    return Sizes(step, step.sequences / count, config.control.steps * count, lag, stale)
 
 
 def size_of_model(name: str) -> ModelSize | None:
@@ -139,11 +143,10 @@ def parameters_of(models: Models, policy: ModelSize) -> int:
 
 
 def copied_in(model: nn.Module) -> int:
-    """How many numbers the matrices have that each process of a sampler copies: the matrices of a small
-    model's layers, and its head."""
-    linear = {name: part.weight.numel() for name, part in model.named_modules() if type(part) is nn.Linear}
-    layers = sum(count for name, count in linear.items() if "layers." in name)
-    return sum(linear.values()) if is_family(model) and layers <= machine.SMALL else 0
+    """How many numbers the matrices have that each process of a sampler copies if they are not too large:
+    those of the layers, and the head."""
+    linear = [part.weight.numel() for part in model.modules() if type(part) is nn.Linear]
+    return sum(linear) if is_family(model) else 0
 
 
 def num_workers(engine: Engine, model: ModelSize | None) -> int:
@@ -224,9 +227,10 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     own = 2 if engine.dtype == "bfloat16" else number
     learning = 1 + (models.critic is not None and not models.critic.shared_trunk)
     per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate) + shape.kv
-    here, small = on_cpu(engine), shape.family and shape.parameters <= machine.SMALL
-    # See `engines.decoding.decode_weights.cache_dtype`.
-    cached = (own if small and here else number) * shape.kv
+    here = on_cpu(engine)
+    # See `engines.decoding.decode_weights`: `cache_dtype`, `is_packed` and `is_copied`.
+    cached = (own if shape.family and here else number) * shape.kv
+    copied = own * shape.copied <= machine.PACKED if here else shape.copied <= machine.SMALL
     # In fp32, see `decoder.causal`.
     attention = (number - own) * here * (2 * shape.layers * shape.hidden + shape.kv)
     fewest = models.policy.updates_per_step
@@ -243,7 +247,7 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
         "optimiser": learning * 2 * number * held.learned,
         "reference": held.reference,
         "teacher": number * parameters_of(models, shape),
-        "sampler's copies": config.asks * (held.copies + workers * own * shape.copied),
+        "sampler's copies": config.asks * (held.copies + workers * own * shape.copied * copied),
         "activations": (own * per_token + attention) * tokens,
         "logits": COPIES * 4 * min(CHUNK, tokens * shape.vocabulary),
         "keys and values": keys,

@@ -8,8 +8,6 @@ from typing import Any
 
 from menon.assembly.build import build
 from menon.assembly.run import configured
-from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.remote_sampler import RemoteSampler
 from menon.errors import UserError
 from menon.limit import Limit
 from menon.loop import Run, check_graders
@@ -79,13 +77,12 @@ def tried(run: Run, settings: Mapping[str, Any], most: int) -> Tried:
     graded = settled(list(found.graded))
     first = graded[0].rollout.prompt
     assert run.spans is not None
-    assert isinstance(online.sampler, TorchSampler | RemoteSampler)
     text, start = run.spans(first.tokens)
     return Tried(
         prompt=first,
         text=text,
         pieces=pieces_of(text, start.tolist()),
-        context=online.sampler.context,
+        context=getattr(online.sampler, "context", None),
         graded=graded,
         signs=first_signs(graded, settings),
         faults=list(faults_of(run, graded)),

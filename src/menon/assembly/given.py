@@ -64,18 +64,9 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             if config.names_questions:
                 asked = asked_of(config.source, writing, around, undo, notify)
         else:
-            temperature, objective = config.source.temperature, config.objective
-            placed = undo.enter_context(
-                place_without_sampler(
-                    config.models,
-                    objective,
-                    config.engine,
-                    temperature,
-                    config.control,
-                    tuple(config.own_code),
-                    notify,
-                )
-            )
+            temperature, names = config.source.temperature, tuple(config.own_code)
+            what = (config.models, config.objective, config.engine, temperature, config.control, names)
+            placed = undo.enter_context(place_without_sampler(*what, notify))
         left_out: Counter[str] = Counter()
         found = rows_of(rows, notify, left_out)
         encoder = encoder_of(config.source, placed, rows, by_column(config.models))
@@ -237,7 +228,7 @@ class Asked:
 def asked_of(source: OnlineSource, placed: Placed, around: Around, undo: ExitStack, notify: Notify) -> Asked:
     """The held-out questions of the source, which the policy answers before and after."""
     reward_models: dict[str, str] = {}
-    around = with_models(around, lambda: device_of(around.device), reward_models)
+    around = with_models(around, partial(device_of, around.device), reward_models, source.template)
     grade = grade_of(source, reward_of(source, around))
     undo.callback(close_grade, grade)
     asked = heldout_questions(source, notify)

@@ -9,14 +9,14 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from menon.assembly.engine_samplers import check_before
 from menon.assembly.models import host_of, saved_dtypes, start_of, with_teacher
 from menon.assembly.ranks import host_on_ranks
-from menon.assembly.samplers import sampler_of
+from menon.assembly.samplers import channel_of, sampler_of
 from menon.assembly.site import Site, check_processes
 from menon.config import Control, Models, Objective, RunConfig
 from menon.engine_settings import Engine
 from menon.engines import lora
-from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import end_token_ids
 from menon.engines.in_process import InProcessHost
 from menon.engines.limits import rows_of
@@ -27,9 +27,6 @@ from menon.errors import UserError
 from menon.limit import Limit
 from menon.record.layout import Layout
 from menon.rollout.protocols import Sampler
-from menon.sync.by_copy import ByCopy
-from menon.sync.by_message import ByMessage
-from menon.sync.by_reference import ByReference
 from menon.sync.no_sampler import NoSampler
 from menon.sync.protocols import WeightChannel
 from menon.update.host import ModelHost
@@ -85,8 +82,9 @@ class Unwritten(Closes):
 
 
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
-    """Places the models of a run and its sampler. All models but a teacher start from the
-    policy's weights."""
+    """Places the models of a run and its sampler. All models but a teacher start from the policy's weights.
+    UserError, before anything is read, for a sampler that cannot be used."""
+    check_before(config.source, config.engine)
     model, tokenizer, origin = start_of(config.models, config.engine, config.control.seed)
     with ExitStack() as undo:
         site = Site(config.engine, config.engine.num_samplers, Layout(Path(config.control.out)).workers)
@@ -113,7 +111,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         return Placed(
             turns,
             sampler,
-            channel_between(turns, sampler, model),
+            channel_of(config.source, config.engine, turns, model, tokenizer, sampler),
             tokenizer,
             rows_of(model),
             with_teacher(origin, host),
@@ -157,9 +155,7 @@ def place_without_sampler(
         )
 
 
-def taking_turns(
-    host: InProcessHost | RankedHost, sampler: TorchSampler | RemoteSampler, staleness: int
-) -> TakesTurns:
+def taking_turns(host: InProcessHost | RankedHost, sampler: Sampler, staleness: int) -> TakesTurns:
     """The host of a colocated run. UserError: the run writes while it learns."""
     if staleness:
         raise UserError(
@@ -168,21 +164,6 @@ def taking_turns(
     assert isinstance(host, InProcessHost)  # `Engine` has checked both
     assert isinstance(sampler, RemoteSampler)
     return TakesTurns(host, sampler)
-
-
-def channel_between(
-    host: InProcessHost | RankedHost | TakesTurns,
-    sampler: TorchSampler | RemoteSampler,
-    model: PreTrainedModel,
-) -> WeightChannel:
-    """By message to other processes; by reference where the sampler writes with the learner's own tensors."""
-    if isinstance(sampler, RemoteSampler):
-        channel = ByMessage(host, sampler)
-        channel.publish(sampler.version)  # its processes have no weights yet
-        return channel
-    if isinstance(host, InProcessHost) and sampler.model is model:
-        return ByReference(host.models["policy"], sampler)
-    return ByCopy(host, sampler)
 
 
 def host_for(

@@ -1,7 +1,7 @@
 """Memory and time of a run on GPUs, by formula: nothing is built and nothing runs (docs/sizes.md).
 
 A learner whose weights, gradients and moments are cut over all GPUs (FSDP2) and a sampler that has its own
-weights in bfloat16 take turns on the same GPUs. Every assumption is a field of `Assumed`.
+weights in bfloat16 are on the same GPUs. Every assumption is a field of `Assumed`.
 """
 
 import math
@@ -14,6 +14,8 @@ from menon.engines.log_probs import CHUNK
 GIB = 2**30
 FULL, HALF, MOMENTS = 4, 2, 8
 """Bytes of a number in float32, in bfloat16, and of AdamW's two moments of a weight."""
+HOST_MEMORY = 40e9
+"""Bytes a second of the host's memory for each of its GPUs."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Gpu:
     far: float = 50e9
     """The same to another host: 400 Gbit/s for each GPU."""
     in_host: int = 8
+    host: float = 50e9
+    """Bytes a second from its host's memory: of the 64 GB/s of PCIe 5."""
 
 
 GPUS = {
@@ -152,9 +156,8 @@ class Layout:
     rank: int = 0
     """Of an adapter; 0: all weights learn."""
     reference: bool = False
-    turns: bool = False
-    """Learner and sampler leave the GPU to each other: what one holds waits in the host's memory."""
-    moments_on_host: bool = False
+    offload: bool = False
+    """The parts of weights, gradients and moments are in the host's memory, where AdamW moves them."""
     tokens_per_forward: int = 8192
     """On each GPU."""
     recompute: bool = True
@@ -163,31 +166,35 @@ class Layout:
     """Answers that are written at a time on each GPU."""
 
     def words(self) -> str:
-        """What differs from the simplest layout."""
-        found = [f"adapter.rank={self.rank}"] if self.rank else []
-        found += ["moments on the host"] if self.moments_on_host else []
-        found += ["in turns"] if self.turns else []
-        return ", ".join(found) or "all weights"
+        """The settings of a run that is laid out so."""
+        found = [f"ranks={self.gpus}"] if self.gpus > 1 else []
+        found += [f"adapter.rank={self.rank}"] if self.rank else []
+        found += ["offload=true"] if self.offload else []
+        found += [f"slots={self.slots}"] if self.slots < Layout.slots else []
+        found += [f"tokens_per_forward={self.tokens_per_forward}"] if self.tokens_per_forward < 8192 else []
+        return " ".join(found) or "as it is"
 
 
 def learner_bytes(shape: Shape, layout: Layout) -> dict[str, float]:
     """Bytes on each GPU while the policy learns, by what holds them."""
     count, learned = layout.gpus, shape.adapter(layout.rank) if layout.rank else shape.parameters
     embeddings = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
-    frozen = HALF * (shape.parameters - embeddings) + FULL * embeddings if layout.rank else 0
-    token = shape.layers * HALF * shape.hidden if layout.recompute else 0
+    frozen = 0
+    if layout.rank:  # on one GPU in bfloat16, in parts in float32
+        frozen = FULL * shape.parameters - (HALF * (shape.parameters - embeddings) if count == 1 else 0)
     inside = 8 * shape.hidden + 4 * shape.intermediate * shape.chosen
-    token += HALF * inside * (1 if layout.recompute else shape.layers)
-    if count > 1:  # the layer that computes and the next one
-        whole = 2 * HALF * max(shape.layer, shape.vocabulary * shape.hidden)
+    token = HALF * (shape.layers * shape.hidden + inside if layout.recompute else shape.layers * inside)
+    if count > 1:  # embeddings, the layer that computes and the next one, and autocast's copy of a layer
+        whole = FULL * (embeddings + 2 * shape.layer) + HALF * shape.layer
     else:  # autocast's copies of what is in float32
         whole = 0 if layout.rank else HALF * shape.parameters
-    tokens = layout.tokens_per_forward
+    tokens, here = layout.tokens_per_forward, 0 if layout.offload else 1 / count
+    reference = layout.reference and not (layout.rank and count == 1)
     return {
-        "weights": (frozen + FULL * learned) / count,
-        "gradients": FULL * learned / count,
-        "moments": 0 if layout.moments_on_host else MOMENTS * learned / count,
-        "reference": FULL * shape.parameters / count if layout.reference and not layout.rank else 0,
+        "weights": (frozen + FULL * learned) * here,
+        "gradients": FULL * learned * here,
+        "moments": MOMENTS * learned * here,
+        "reference": FULL * shape.parameters * here if reference else 0,
         "whole layers": whole,
         "activations": token * tokens,
         "logits": 3 * FULL * min(CHUNK, tokens * shape.vocabulary),
@@ -220,8 +227,7 @@ def slots_of(layout: Layout, work: Work) -> float:
 def peak(shape: Shape, layout: Layout, work: Work, gpu: Gpu, assumed: Assumed = Assumed()) -> float:
     """The most bytes on a GPU."""
     learner = sum(learner_bytes(shape, layout).values())
-    sampler = sum(sampler_bytes(shape, layout, work, ways(shape, gpu, layout.gpus, assumed)).values())
-    return max(learner, sampler) if layout.turns else learner + sampler
+    return learner + sum(sampler_bytes(shape, layout, work, ways(shape, gpu, layout.gpus, assumed)).values())
 
 
 def fits(shape: Shape, layout: Layout, work: Work, gpu: Gpu, assumed: Assumed = Assumed()) -> bool:
@@ -233,11 +239,11 @@ def layouts(simplest: Layout) -> Iterator[Layout]:
     were to learn, adapters come last."""
     for kind in (simplest,) if simplest.rank else (simplest, replace(simplest, rank=32)):
         yield kind
-        yield replace(kind, turns=True)
-        if not kind.rank:
-            yield replace(kind, turns=True, moments_on_host=True)
-        few, short = min(kind.slots, 32), min(kind.tokens_per_forward, 4096)
-        yield replace(kind, turns=True, moments_on_host=not kind.rank, slots=few, tokens_per_forward=short)
+        few = replace(kind, slots=min(kind.slots, 64), tokens_per_forward=min(kind.tokens_per_forward, 4096))
+        yield few
+        if kind.gpus > 1:
+            yield replace(kind, offload=True)
+            yield replace(few, offload=True)
 
 
 def first_that_fits(shape: Shape, simplest: Layout, work: Work, gpu: Gpu) -> Layout | None:
@@ -250,7 +256,7 @@ def shape_of(config: Any, name: str) -> Shape | None:
     text = config.get_text_config()
     experts = getattr(text, "num_experts", 0) or getattr(text, "num_local_experts", 0) or 1
     chosen = getattr(text, "num_experts_per_tok", 0) if experts > 1 else 1
-    wide = getattr(text, "moe_intermediate_size", None) if experts > 1 else None
+    wide: Any = getattr(text, "moe_intermediate_size", None) if experts > 1 else None
     heads = getattr(text, "num_attention_heads", 0)
     found = [getattr(text, key, 0) for key in ("num_hidden_layers", "hidden_size", "vocab_size")]
     wide = wide or getattr(text, "intermediate_size", 0)
@@ -291,13 +297,14 @@ def seconds(
     link = (gpu.near if layout.gpus <= gpu.in_host else gpu.far) * assumed.link
     number = math.ceil(work.tokens / (layout.gpus * layout.tokens_per_forward))
     learned = shape.adapter(layout.rank) if layout.rank else shape.parameters
-    # Whole layers come for the forward and for the backward pass; gradients go in float32.
-    moved = (2 * HALF * shape.parameters + FULL * learned) * number if layout.gpus > 1 else 0
-    host = 2 * MOMENTS * learned / layout.gpus / 50e9 if layout.moments_on_host else 0
+    # Whole layers come for the forward and for the backward pass, and gradients go, all in float32.
+    moved = (2 * FULL * shape.parameters + FULL * learned) * number if layout.gpus > 1 else 0
+    # What is offloaded comes from the host for each pass; AdamW reads and writes 7 numbers a weight there.
+    host = moved / layout.gpus / gpu.host + 7 * FULL * learned / layout.gpus / HOST_MEMORY
     return {
         "write": writing_seconds(shape, layout, work, gpu, assumed),
         "score": work.scored * forward * work.tokens / speed,
-        "learn": max(passes * forward * work.tokens / speed, moved / link) + host,
+        "learn": max(passes * forward * work.tokens / speed, moved / link) + layout.offload * host,
         "publish": HALF * shape.parameters / ways(shape, gpu, layout.gpus, assumed) / link,
     }
 

@@ -27,6 +27,8 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon export RUN out=FOLDER                  its model as one ordinary folder; an adapter is merged
   menon compare A.json B.json                  two evaluations, question by question
   menon compare RUN                            did it learn: before the first step and after the last
+  menon compare a-0,a-1,a-2,a-3 b-0,b-1,b-2,b-3  sets of runs over their seeds: is one better, and how surely
+  menon diagnose RUN                           what is wrong with a run: cause, evidence, what to change
   menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty
   menon posterior MODEL method=suffix_mh       draws from the best policy for a reward and a KL, untrained
   menon explain RECIPE key=value               formula, parts, sizes, memory before anything runs; full=true
@@ -43,6 +45,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon check data FILE                        does every gold answer earn the full reward
   menon check gradient RECIPE key=value        is a run's gradient the same by another cut and on ranks
   menon study entropy RUN                      a run's entropy: law and forecast, forking tokens, overlap
+  menon study forecast RUN                     where a run is going: two laws with intervals and their record
   menon show RUN step=5                        what a step wrote: every group's question and rewards
   menon show RUN step=5 group=3                a group's answers: reward, advantage, ratios; or a tree
   menon show RUN step=5 group=3 answer=2       an answer token by token: probability, entropy, ratio
@@ -68,7 +71,8 @@ COMMANDS = {
     "sweep": "sweep:sweep",
     "pretrain": "command:pretrain",
     "eval": "evaluate:evaluate",
-    "compare": "evaluate:compare",
+    "compare": "compare:compare",
+    "diagnose": "diagnose:diagnose",
     "report": "report:report",
     "sample": "sample:sample",
     "posterior": "posterior:posterior",

@@ -50,6 +50,12 @@ STAGES = (
         ("environments", "tool", "tools"),
     ),
     Stage(
+        *("sampler", "sampler", "engine_settings", "SamplerPart"),
+        "Who writes the answers: the built-in sampler, or an engine of another library.",
+        "docs/vllm.md",
+        ("samplers", "vllm"),
+    ),
+    Stage(
         *("rollout", "rollout", "rollout", "RolloutPart"),
         "How the answers of a step are written.",
         ALGORITHMS,
@@ -290,7 +296,7 @@ GROUPS = (
     Group(
         "memory and speed",
         "change a run's numbers by rounding only",
-        ("device", "dtype", "threads", "tokens_per_forward", "slots", "fixed_slots"),
+        ("device", "dtype", "threads", "tokens_per_forward", "sampler", "slots", "fixed_slots"),
     ),
     Group(
         "processes and hosts",

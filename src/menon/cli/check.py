@@ -29,6 +29,10 @@ def check(words: Sequence[str]) -> int:
         from menon.cli.check_gradient import check_gradient
 
         return check_gradient(words[1:])
+    if words and words[0] == "sync":
+        from menon.cli.check_sync import check_sync
+
+        return check_sync(words[1:])
     given = understand(words, no_option="menon check takes no option '{option}'; settings are key=value")
     what, file, *more = [*given.plain, "", ""][: max(2, len(given.plain))]
     if what not in CHECKS or not file or more:

@@ -23,11 +23,12 @@ def check_gradient(words: Sequence[str]) -> int:
         check_free(Path(str(out)))
     chosen = threads.choose(asked.settings)
     use(chosen, str(setting(asked.settings, "device", "auto")))
-    from menon.assembly.check_gradient import BOUNDS, compared
+    from menon.assembly.check_gradient import BOUNDS, GradientCheck
 
     config = configured(asked.recipe, asked.changes, chosen.count, asked.again)
     bound, wrong = BOUNDS[config.engine.dtype], []
-    for one in compared(config, lambda sentence: print(f"menon: {sentence}", flush=True)):
+    check = GradientCheck(config, lambda sentence: print(f"menon: {sentence}", flush=True))
+    for one in check.compared():
         line = f"{one.role} {one.how}: relative difference {one.apart:.1e}"
         print(f"{line} (at most {bound:g}; norm {one.norm:.3g})", flush=True)
         if not one.apart <= bound:

@@ -72,7 +72,7 @@ def too_large(shape: "Shape", simplest: "Layout", work: "Work", gpu: "Gpu") -> s
 
 def layout_in_words(layout: "Layout") -> str:
     return (
-        f"{layout.words()}; {layout.slots} answers at a time and {layout.tokens_per_forward:,} tokens a pass "
+        f"{layout.words()}: {layout.slots} answers at a time and {layout.tokens_per_forward:,} tokens a pass "
         "on each GPU"
     )
 

@@ -131,10 +131,14 @@ class Spawn:
     def __call__(self) -> Started:
         return started_here(self.child)
 
+    def command(self) -> list[str]:
+        """The interpreter and what it runs; the socket and the settings follow."""
+        return command()
+
     def child(self, connection: int, output: int) -> Child:
         """Starts a process that owns the socket `connection` and writes to `output`."""
         process = subprocess.Popen(
-            [*command(), json.dumps([connection, *self.settings])],
+            [*self.command(), json.dumps([connection, *self.settings])],
             env=os.environ | self.environment,
             stdin=subprocess.DEVNULL,
             stdout=output,

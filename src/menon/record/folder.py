@@ -29,13 +29,14 @@ from menon.settings import setting
 from menon.types import Graded, StepReport
 
 
-def determinism(device: str, staleness: int = 0) -> str:
+def determinism(settings: Mapping[str, Any]) -> str:
     """ "replay": the same configuration, machine and thread count give the same bits, also after a resume.
     "invariance", on a GPU, where some sums and the backward pass of attention add in any order: the same
     random streams, and numbers equal up to rounding. "order", with `staleness`: the same prompts in the same
     order with the same random streams; which weights write a token depends on timing."""
-    if staleness:
+    if setting(settings, "staleness", 0):
         return "order"
+    device = str(setting(settings, "device", "cpu"))
     gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     return "invariance" if gpu else "replay"
 
@@ -74,15 +75,12 @@ class RunFolder:
             if begun:
                 with writing(path):
                     clear(Layout(path))
-            level = determinism(
-                str(setting(settings, "device", "cpu")), int(setting(settings, "staleness", 0))
-            )
             about = {
                 "format": FORMAT,
                 "settings": dict(settings),
                 "seed": setting(settings, "seed"),
                 "began_in": os.getcwd(),
-                "determinism": level,
+                "determinism": determinism(settings),
                 "origin": dict(origin),
                 **surroundings(),
             }

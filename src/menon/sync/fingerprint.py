@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 COLUMNS = 2**14
-SLAB = 2**8
-"""Rows of `COLUMNS` elements that are widened to 64 bits at once."""
+SLAB, SLAB_ON_GPU = 2**4, 2**8
+"""Rows of `COLUMNS` elements that are widened to 64 bits at once: few on a CPU, so that they stay in its
+cache."""
 
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int32}
 """Bytes of an element -> the integer type as which its bits are read (8 bytes as two integers)."""
@@ -45,10 +46,13 @@ def bit_sum(weight: Tensor) -> int:
     flat = weight.contiguous().flatten()
     flat = (torch.view_as_real(flat).flatten() if flat.is_complex() else flat).view(BITS[flat.element_size()])
     rows = -(-flat.numel() // COLUMNS)
+    if rows == 1:
+        sums = (flat * factors(COLUMNS, 0, flat.device)[: len(flat)]).sum()
+        return int(sums * factors(1, 1, flat.device)[0]) % 2**64
     column_factor, row_factor = factors(COLUMNS, 0, flat.device), factors(rows, 1, flat.device)
-    total = 0
-    for first in range(0, rows, SLAB):
-        part = flat[first * COLUMNS : (first + SLAB) * COLUMNS]
+    total, slab = 0, SLAB if flat.device.type == "cpu" else SLAB_ON_GPU
+    for first in range(0, rows, slab):
+        part = flat[first * COLUMNS : (first + slab) * COLUMNS]
         whole = part.numel() // COLUMNS
         sums = (part[: whole * COLUMNS].view(whole, COLUMNS) * column_factor).sum(1)
         rest = part[whole * COLUMNS :]

@@ -169,7 +169,7 @@ class Scheduler:
             self.version = version
         self._change()
         n, rows = self.n, np.arange(self.n)
-        logits = self.slots.decode(self.token[:n], self.position[:n]).float()
+        logits = self.slots.decode(self.token[:n], self.position[:n])
         self.computed_tokens += n
         token, numbers, kept = self._draw(logits)
         at = self.count[:n]
