@@ -22,8 +22,10 @@ from menon.record.layout import Layout
 from menon.record.reader import RunView
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZES = ("steps=2", "prompts_per_step=4", "samples_per_prompt=8", "max_new_tokens=96", "heldout=2")
+SIZES = ("steps=4", "prompts_per_step=2", "samples_per_prompt=4", "max_new_tokens=24", "heldout=1")
 MIB = 2**20
+LAG = 0.7
+"""Seconds."""
 
 
 def main() -> None:
@@ -73,7 +75,8 @@ def make_model(folder: Path, hidden: int, layers: int) -> int:
 
 
 def run(folder: Path, colocated: str) -> tuple[dict[str, float], list[str]]:
-    """Peaks of resident memory by phase and process, and the fingerprints of the steps."""
+    """Peaks of resident memory after the first step by process and phase, and the fingerprints of the
+    steps."""
     out = folder / f"colocated-{colocated}"
     words = [f"model={folder / 'model'}", f"out={out}", f"colocated={colocated}", "samplers=1", "threads=1"]
     path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
@@ -84,28 +87,36 @@ def run(folder: Path, colocated: str) -> tuple[dict[str, float], list[str]]:
             stdout=log,
             stderr=log,
         )
-    peaks: dict[str, float] = {}
+    seen: list[tuple[float, str, dict[str, float]]] = []
     while process.poll() is None:
+        time.sleep(0.02)
         try:
             (worker,) = json.loads(Layout(out).workers.read_text())["workers"]
             sizes = {
-                "learner": psutil.Process(process.pid).memory_info().rss,
-                "sampler": psutil.Process(worker["pid"]).memory_info().rss,
+                "learner": psutil.Process(process.pid).memory_info().rss / MIB,
+                "sampler": psutil.Process(worker["pid"]).memory_info().rss / MIB,
             }
         except (OSError, ValueError, psutil.NoSuchProcess):
-            time.sleep(0.02)
             continue
-        step_done = Layout(out).metrics.exists()  # the optimiser's moments are there from the first step on
-        phase = ("writing" if "write" in worker["task"] else "learning") + (
-            " later" if step_done else " first"
-        )
-        sizes["both"] = sum(sizes.values())
-        for who, size in sizes.items():
-            peaks[f"{who} {phase}"] = max(peaks.get(f"{who} {phase}", 0.0), size / MIB)
-        time.sleep(0.02)
+        begun = Layout(out).metrics.exists()  # the optimiser's moments are there after the first step
+        if begun:
+            phase = "writing" if "write" in worker["task"] else "learning"
+            seen.append((time.monotonic(), phase, sizes | {"both": sum(sizes.values())}))
     if process.returncode:
         raise SystemExit(out.with_suffix(".log").read_text()[-1000:])
-    return dict(sorted(peaks.items())), [str(line["fingerprint"]) for line in RunView(out).metrics]
+    return peaks_of(seen), [str(line["fingerprint"]) for line in RunView(out).metrics]
+
+
+def peaks_of(seen: list[tuple[float, str, dict[str, float]]]) -> dict[str, float]:
+    """Peaks by phase. What was read less than `LAG` from a change of the phase does not count, because the
+    heartbeat file is as old as that."""
+    changes = [seen[i][0] for i in range(1, len(seen)) if seen[i][1] != seen[i - 1][1]]
+    peaks: dict[str, float] = {}
+    for when, phase, sizes in seen:
+        if all(abs(when - change) > LAG for change in changes):
+            for who, size in sizes.items():
+                peaks[f"{who}, {phase}"] = max(peaks.get(f"{who}, {phase}", 0.0), size)
+    return dict(sorted(peaks.items()))
 
 
 if __name__ == "__main__":

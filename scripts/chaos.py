@@ -37,7 +37,7 @@ from menon.record.layout import Layout
 from menon.record.reader import RunView
 
 STEPS = 24
-MOST_KILLS = 16
+MOST_KILLS = 6
 """Most kills of one run."""
 VICTIMS = {"sampler": 6, "controller": 2, "forkserver": 1}
 """Kinds of processes to kill, with their shares. Where there is none of a kind the controller is killed."""

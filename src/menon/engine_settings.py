@@ -129,7 +129,10 @@ class Engine:
 
     @property
     def num_samplers(self) -> int:
-        """How many processes write text; 0: the run's own one does."""
+        """How many processes of the built-in sampler write text; 0: the run's own one does, or another
+        sampler."""
+        if not isinstance(self.sampler, Builtin):
+            return 0
         return (1 if isinstance(self.placement, OnRay) else 0) if self.samplers is None else self.samplers
 
     def __post_init__(self) -> None:
@@ -140,6 +143,11 @@ class Engine:
             )
         if self.samplers is not None:
             at_least(1, "samplers", self.samplers)
+            if not isinstance(self.sampler, Builtin):
+                raise UserError(
+                    f"samplers={self.samplers} are processes of the built-in sampler; leave it out with "
+                    f"sampler={self.sampler.kind}"
+                )
         if self.colocated and not self.num_samplers:
             raise UserError("colocated=true is about samplers in processes of their own; set samplers=1")
         if self.colocated and self.ranks > 1:

@@ -6,7 +6,7 @@ import torch
 from menon.assembly import site
 from menon.assembly.site import Site, check_processes
 from menon.config import changed
-from menon.engine_settings import Engine, OnRay, ThisMachine
+from menon.engine_settings import Engine, OnRay, OpenAI, ThisMachine
 from menon.errors import UserError
 from menon.processes.forkserver import Forkserver
 from menon.recipes.grpo import grpo
@@ -24,6 +24,14 @@ def test_the_settings_are_read():
     assert (joined.num_samplers, joined.ranks, engine(placement="ray").num_samplers) == (2, 2, 1)
     with pytest.raises(UserError, match="samplers"):
         engine(samplers=0)
+    other = OpenAI(server="http://127.0.0.1:1/v1")
+    assert Engine(placement=OnRay(), sampler=other, ranks=2).num_samplers == 0
+    with pytest.raises(UserError, match=r"^samplers=2 are processes of the built-in sampler; leave it out"):
+        Engine(samplers=2, sampler=other)
+    with pytest.raises(UserError, match="colocated=true is about samplers in processes of their own"):
+        Engine(placement=OnRay(), sampler=other, colocated=True)
+    with pytest.raises(UserError, match="colocated=true works with ranks=1"):
+        Engine(samplers=1, ranks=2, colocated=True)
     with pytest.raises(UserError, match="placement"):
         engine(placement="slurm")
 

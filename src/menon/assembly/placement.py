@@ -159,7 +159,7 @@ def taking_turns(host: InProcessHost | RankedHost, sampler: Sampler, staleness: 
     """The host of a colocated run. UserError: the run writes while it learns."""
     if staleness:
         raise UserError(
-            "with colocated=true samplers and learner take turns; leave it out of a run with staleness"
+            "with colocated=true samplers and learner take turns; set staleness=0, or leave it out"
         )
     assert isinstance(host, InProcessHost)  # `Engine` has checked both
     assert isinstance(sampler, RemoteSampler)

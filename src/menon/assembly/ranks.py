@@ -50,19 +50,19 @@ def host_on_ranks(
     temperature: float,
     control: Control,
     own_code: Sequence[str],
-    notify: Callable[[str], None],
-    site: Site,
+    notify: Callable[[str], None] = lambda sentence: None,
+    site: Site | None = None,
 ) -> RankedHost:
     """Starts `engine.ranks` processes with the models of a run. `own_code` are the names of the user's own
-    parts, which each of them imports. UserError: this machine cannot hold so many; `notify` hears where they
-    are more than the cores."""
+    parts, which each of them imports. Without a `site` they are children of this process. UserError: this
+    machine cannot hold so many; `notify` hears where they are more than the cores."""
     size = engine.ranks
     device = device_of_ranks(engine.device, size)
     if device == "cpu" and size > cores():
         notify(f"ranks={size} share {cores()} cores, so they wait for each other; fewer would be faster")
     threads = max(1, torch.get_num_threads() // size)
     seats = [Seat(rank, size, device, threads) for rank in range(size)]
-    launches = site.rank_launches(ENTRY, list(own_code))
+    launches = None if site is None else site.rank_launches(ENTRY, list(own_code))
     if launches is None:
         workers = RankWorkers(launch_of(ENTRY, [list(own_code)], seats[0]), seats)
     else:

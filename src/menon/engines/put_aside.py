@@ -1,7 +1,9 @@
 """Puts tensors aside for a while: their memory is free for others, and they come back bit for bit."""
 
+import ctypes
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ class PutAside:
             else:
                 self.copies.append(here)
             storage.resize_(0)
+        give_back()
 
     @property
     def nbytes(self) -> int:
@@ -45,6 +48,12 @@ class PutAside:
                 bytes_of(storage).copy_(next(copies))
         self.file.close()
         self.copies = []
+
+
+def give_back() -> None:
+    """The C library keeps freed memory for itself; here it returns it to the system, where it is glibc."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def bytes_of(storage: UntypedStorage) -> Tensor:

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from menon.engines import model_structure
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.decoding.torch_stream import TorchStream
+from menon.engines.put_aside import give_back
 from menon.engines.sampler_process import without_request
 from menon.errors import UserError
 from menon.processes.pulse import Pulse
@@ -119,6 +120,7 @@ class RemoteSamplerHandler:
             self.take_weights()
         elif kind == FREE:
             self.sampler.free()
+            give_back()
         elif kind == END:
             if (writing := self.streams.pop(rest[0], None)) is not None:
                 writing.stream.__exit__()
