@@ -18,13 +18,12 @@ from menon.record.asynchrony import asynchrony
 from menon.record.checkpoint import Snapshot
 from menon.record.clock import Clock
 from menon.record.folder import RunFolder, restart_command, resume_command, writing
-from menon.record.hacking import by_heart
 from menon.record.memory import memory as memory_held
 from menon.record.metrics import summary
 from menon.record.origin import Origin
 from menon.record.session import Session
 from menon.record.sign import Sign
-from menon.record.signs import STOP, Signs, first_signs
+from menon.record.signs import STOP, Signs, after_evaluation, first_signs
 from menon.record.spans import TextSpans
 from menon.source.protocols import Source
 from menon.step import PartState, Plan, improve
@@ -220,9 +219,9 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
     if step == 0 and graded:
         for sign in first_signs(graded, folder.settings, run.advice):
             warn(folder, watch, step, sign)
-    learned = by_heart(folder.view.evaluations, folder.settings)
-    if learned is not None and learned.kind not in folder.view.signs:
-        warn(folder, watch, step, learned)
+    found = after_evaluation(folder.view.evaluations, folder.metrics(), folder.settings)
+    if found is not None and found.kind not in folder.view.signs:
+        warn(folder, watch, step, found)
 
 
 def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bool) -> dict[str, Any]:
