@@ -39,6 +39,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon check code FILE.jsonl                  does the code reward judge labelled programs, and hold them
   menon check data data=FILE model=NAME        dry run of menon train: its first prompt, answers and faults
   menon check data FILE                        does every gold answer earn the full reward
+  menon check sync grpo data=FILE.jsonl        do new weights reach the sampler, and no cache of old ones
   menon study entropy RUN                      a run's entropy: law and forecast, forking tokens, overlap
   menon show RUN step=5                        what a step wrote: every group's question and rewards
   menon show RUN step=5 group=3                a group's answers: reward, advantage, ratios; or a tree
