@@ -1,12 +1,16 @@
 """Our sampler against `transformers` (generate, and its continuous batching) and vLLM on a CPU, side by side.
 
-    python benchmarks/sampler.py [--vllm-python PATH] [--cases ragged-10 ...] [--repeats 3] [--quick]
+    python benchmarks/sampler.py [--vllm-python PATH] [--model FOLDER] [--cases ragged-10 ...] [--repeats 3]
+                                 [--quick]
 
 PATH is the interpreter of an environment with vLLM for CPUs (docs/performance.md says how to make one);
-without it vs_vllm is nan.
+without it vs_vllm is nan. FOLDER is a real model of about 135 million weights, with which the cases `*-135M`
+are measured.
 
 Every answer has a fixed length, the same for all sides: a fixed distribution over 1 to 96 with mean 10 or
-mean 60 (`side_by_side/work.py`), or always 128. No side stops at an end-of-text token, so all sides write the
+mean 60 (`side_by_side/work.py`), or always 128, or 64 with a real model. The prompts of `long-prompt-135M`
+have 1,000 tokens and 8 answers each; there vLLM is measured with its prefix cache, which is emptied before
+each time, and without it. No side stops at an end-of-text token, so all sides write the
 same number of tokens for the same prompts at temperature 1. The lengths are set for Menon and continuous
 batching by the limit of each request, for vLLM by `max_tokens` with `ignore_eos`, and for generate by a
 criterion that ends each row at its own length (a batch runs until its longest row is done, as always there).
@@ -15,7 +19,7 @@ Ours gives the log-prob and the entropy of every token and the text; the others 
 Each side runs in a process of its own and is stopped while another works. A scan finds each side's fastest
 threads, dtype, batch or mode for each case; then all take turns, and medians of tokens per second are
 compared. Loading, compiling and warming up are not counted. Last line: `vs_hf=R vs_vllm=R`, over the better
-mode of transformers, the smallest of the ragged cases.
+mode of transformers, the smallest of the ragged cases and of those with a real model.
 """
 
 import argparse
@@ -48,25 +52,41 @@ DTYPES = ("bfloat16", "float32")
 WAYS = list(product(thread_counts(), DTYPES))
 VLLM = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "WARNING"}
 """Environment variables of vLLM; the cache is in GiB."""
-VLLM_LONGEST = 256
-"""Context that vLLM is started with: the longest prompt and answer of any case fit."""
+VLLM_LONGEST, LONGER = 256, 1152
+"""Context that vLLM is started with: the longest prompt and answer fit, those of a long prompt into the
+second."""
+REAL, PLAIN = "135M", "vllm without its prefix cache"
+LONG_PROMPT = 1000
 
 
 @dataclass(frozen=True)
 class Case:
     name: str
     model: str
-    """base, or a size of `models.SIZES`."""
+    """base, a size of `models.SIZES`, or `REAL`."""
     prompts: int
     limits: tuple[int, ...]
     """[prompts * samples] new tokens of each answer."""
+    prompt: int | None = None
+    """Tokens of each prompt; None: those of a question."""
+
+    @property
+    def longest(self) -> int:
+        return VLLM_LONGEST if self.prompt is None else LONGER
 
 
 def all_cases(quick: bool = False) -> list[Case]:
     part = 4 if quick else 1
     found = [Case(f"ragged-{mean}", "base", 64 // part, ragged(512 // part, mean)) for mean in (10, 60)]
     sizes = ["0.8M"] if quick else ["0.8M", "4.8M", "25M"]
-    return found + [Case(f"dense-{size}", size, 16 // part, dense(128 // part, 128)) for size in sizes]
+    found += [Case(f"dense-{size}", size, 16 // part, dense(128 // part, 128)) for size in sizes]
+    short = dense(64 // part, 64)
+    return [
+        *found,
+        Case(f"dense-{REAL}", REAL, 8 // part, short),
+        Case(f"ragged-{REAL}", REAL, 32 // part, ragged(256 // part, 60)),
+        Case(f"long-prompt-{REAL}", REAL, 8 // part, short, LONG_PROMPT),
+    ]
 
 
 def ours_settings(scan: Scan, folder: str, answers: int) -> Setting:
@@ -99,11 +119,12 @@ def hf_settings(scan: Scan, folder: str, answers: int) -> Setting:
     return scan([setting(threads, dtype, "continuous", answers) for threads in thread_counts()])
 
 
-def vllm_in_one(python: str, folder: str, answers: int) -> list[Setting]:
-    """Settings with the engine in the worker's own process."""
+def vllm_in_one(python: str, folder: str, answers: int, longest: int, prefixes: bool = True) -> list[Setting]:
+    """Settings with the engine in the worker's own process; `prefixes`: with its prefix cache."""
     found = []
     for dtype in DTYPES:
-        start = {"folder": folder, "dtype": dtype, "sequences": answers, "longest": VLLM_LONGEST}
+        start = {"folder": folder, "dtype": dtype, "sequences": answers, "longest": longest}
+        start |= {} if prefixes else {"enable_prefix_caching": False}
         environment = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(cores())}
         process = Process("vllm_side", start, python, VLLM | environment)
         found += [Setting(f"{n} threads {dtype}", process, {"threads": n}) for n in thread_counts()]
@@ -125,7 +146,8 @@ def measured(
     case: Case, folder: str, crew: Crew, repeats: int, vllm_python: str | None
 ) -> Mapping[str, float]:
     """Prints the case; returns how many times faster Menon is than each side."""
-    work = Work(models.prompts(case.prompts), case.limits)
+    reads = folder if case.model == REAL else str(WEIGHTS)
+    work = Work(models.prompts(case.prompts, reads, case.prompt), case.limits)
     measure = measure_with(crew, **work.plain())
     print(
         f"\n{case.name}: {len(work.limits)} answers to {case.prompts} prompts, {work.tokens:,} tokens",
@@ -142,7 +164,10 @@ def measured(
     }
     if vllm_python:
         scan = scan_of("vllm")
-        best["vllm"] = scan(vllm_apart(scan(vllm_in_one(vllm_python, folder, answers))))
+        best["vllm"] = scan(vllm_apart(scan(vllm_in_one(vllm_python, folder, answers, case.longest))))
+        if case.prompt is not None:
+            scan = scan_of("vllm, no prefixes")
+            best[PLAIN] = scan(vllm_in_one(vllm_python, folder, answers, case.longest, prefixes=False))
     seconds = alternate(best, measure, repeats)
     print("\n" + row("side", "setting", "tokens/s", "ours is faster by") + "\n" + row(*["---"] * 4))
     for side, times in seconds.items():
@@ -152,15 +177,29 @@ def measured(
                 side, best[side].label, spread(rates, ",.0f"), f"{times_faster(seconds, 'menon', [side]):.2f}"
             )
         )
-    return {
-        f"vs_{name}": times_faster(seconds, "menon", [side])
-        for name, side in (("hf", "transformers"), ("vllm", "vllm"))
-    }
+    sides = {"hf": "transformers", "vllm": "vllm"} | ({} if case.prompt is None else {"plain_vllm": PLAIN})
+    return {f"vs_{name}": times_faster(seconds, "menon", [side]) for name, side in sides.items()}
+
+
+def chosen_cases(quick: bool, names: list[str] | None, model: str | None) -> list[Case]:
+    """The named cases, or all that there is a model for. UserError for a case that needs one."""
+    cases = [case for case in all_cases(quick) if names is None or case.name in names]
+    if model is None and names is not None and any(case.model == REAL for case in cases):
+        raise UserError(f"the cases {REAL} need a real model; name its folder with --model")
+    return [case for case in cases if model is not None or case.model != REAL]
+
+
+def folder_of(model: str, real: str | None, crew: Crew) -> str:
+    """The folder of a case's model."""
+    if model == "base":
+        return str(WEIGHTS)
+    return str(real) if model == REAL else models.random_model(model, crew.folder)
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--vllm-python", help="interpreter of an environment with vLLM for CPUs")
+    asked.add_argument("--model", help=f"folder of a real model, for the cases {REAL}")
     asked.add_argument("--cases", nargs="+", choices=[case.name for case in all_cases()], help="only these")
     asked.add_argument("--repeats", type=int, default=3, help="turns of each side")
     asked.add_argument(
@@ -170,17 +209,18 @@ def main() -> None:
     )
     given = asked.parse_args()
     print(machine())
-    chosen = [case for case in all_cases(given.quick) if given.cases is None or case.name in given.cases]
+    chosen = chosen_cases(given.quick, given.cases, given.model)
     ratios: dict[str, Mapping[str, float]] = {}
     for model, own in groupby(chosen, key=lambda case: case.model):
         with Crew() as crew:
-            folder = str(WEIGHTS) if model == "base" else models.random_model(model, crew.folder)
+            folder = folder_of(model, given.model, crew)
             for case in own:
                 ratios[case.name] = measured(
                     case, folder, crew, 2 if given.quick else given.repeats, given.vllm_python
                 )
                 print(f"{case.name} {last_line(**ratios[case.name])}", flush=True)
-    held = [ratio for name, ratio in ratios.items() if name.startswith("ragged")] or list(ratios.values())
+    held = [ratio for name, ratio in ratios.items() if name.startswith("ragged") or name.endswith(REAL)]
+    held = held or list(ratios.values())
     print("\n" + last_line(**{name: min(ratio[name] for ratio in held) for name in ("vs_hf", "vs_vllm")}))
 
 

@@ -1,6 +1,7 @@
 """Model folders for measurements: the built-in base, and random ones of its kind in other sizes with its
 tokenizer."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,15 @@ def questions(count: int) -> list[dict[str, str]]:
     return ChainSum().rows("train", count, seed=0)
 
 
-def prompts(count: int) -> tuple[tuple[int, ...], ...]:
-    """[P] those questions as the base model reads them."""
-    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
-    return tuple(
-        tuple(tokenizer(row["question"], add_special_tokens=False)["input_ids"]) for row in questions(count)
-    )
+def prompts(count: int, folder: str = str(WEIGHTS), length: int | None = None) -> tuple[tuple[int, ...], ...]:
+    """[P] those questions as the tokenizer of a folder reads them; with `length`, so many tokens of one
+    question after another, each prompt beginning with another one."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def read(row: dict[str, str]) -> list[int]:
+        return list(tokenizer(row["question"], add_special_tokens=False)["input_ids"])
+
+    if length is None:
+        return tuple(tuple(read(row)) for row in questions(count))
+    tokens = [read(row) for row in questions(count + length)]
+    return tuple(tuple(list(chain(*tokens[first:]))[:length]) for first in range(count))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from menon.engines import machine
-from menon.engines.machine import SMALL, free_bytes, has_bf16, left_in, workers
+from menon.engines.machine import SMALL, free_bytes, has_bf16, left_in, row_threads, workers
 
 
 def test_a_containers_share_counts(tmp_path, monkeypatch):
@@ -41,3 +41,10 @@ def test_small_models_on_a_cpu_run_side_by_side(monkeypatch, threads, most):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert workers(900_000, torch.device("cpu")) == workers(SMALL, torch.device("cpu")) == most
     assert workers(SMALL + 1, torch.device("cpu")) == workers(900_000, torch.device("cuda")) == 1
+
+
+def test_the_rows_of_a_large_model_are_divided_among_threads(monkeypatch):
+    """No more than there are rows; those of a small one by its processes alone."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert [row_threads(SMALL + 1, rows) for rows in (1, 3, 64)] == [1, 3, 4]
+    assert row_threads(SMALL, 64) == 1

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
-from helpers import prompt, tiny_model, tiny_tokenizer
-from menon.engines.decoding import decode_weights, torch_sampler
+from helpers import prompt, tiny_model, tiny_tokenizer, without_kernels
+from menon.engines.decoding import torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.types import Completion, Request, Sampling
 from scripted import begun, written_by
@@ -50,13 +50,13 @@ def written(
     return sampler, {(c.request.prompt.index, c.request.sample): c for c in written_by(sampler, requests)}
 
 
-@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("kernels", [True, False])
 @pytest.mark.parametrize("kind", MODELS)
-def test_both_paths_write_the_same(kind, small, monkeypatch):
-    """A small model is decoded by kernels, one too large for them by PyTorch alone."""
+def test_both_paths_write_the_same(kind, kernels, monkeypatch):
+    """On a CPU by kernels, elsewhere by PyTorch alone."""
     model = MODELS[kind]()
-    if not small:
-        monkeypatch.setattr(decode_weights, "SMALL", 0)
+    if not kernels:
+        without_kernels(monkeypatch)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" in name or name.endswith("bias"):  # ones and zeros would hide what a path forgot

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import prompt, tiny_model, tiny_tokenizer
-from menon.engines.decoding import decode_weights, torch_sampler
+from helpers import as_large, prompt, tiny_model, tiny_tokenizer, without_kernels
+from menon.engines.decoding import torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.types import Completion, Request, Sampling
@@ -41,16 +41,18 @@ def by_name(completions: list[Completion]) -> dict[tuple[int, int], Completion]:
     return {(c.request.prompt.index, c.request.sample): c for c in completions}
 
 
-@pytest.fixture(params=["small", "large"])
-def as_size(request, monkeypatch):
-    """A small model is decoded by kernels, one too large for them by PyTorch alone."""
-    if request.param == "large":
-        monkeypatch.setattr(decode_weights, "SMALL", 0)
+@pytest.fixture(params=["kernels", "pytorch", "threads"])
+def way(request, monkeypatch):
+    """A small model by kernels, any by PyTorch alone, a large one by kernels with its rows in two threads."""
+    if request.param == "pytorch":
+        without_kernels(monkeypatch)
+    elif request.param == "threads":
+        as_large(monkeypatch)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("kind", "size"), [("qwen3", "odd"), ("llama", "wide")])
-@pytest.mark.usefixtures("as_size")
+@pytest.mark.usefixtures("way")
 def test_bits_do_not_depend_on_company(kind, size, dtype):
     model = tiny_model(kind, vocab=V, **SIZES[size]).to(dtype)
     sampler = TorchSampler(model, tiny_tokenizer(V), seed=2, slots=6, fixed_slots=True)
@@ -69,7 +71,7 @@ def test_bits_do_not_depend_on_company(kind, size, dtype):
             assert completion.text == together[key].text
 
 
-@pytest.mark.usefixtures("as_size")
+@pytest.mark.usefixtures("way")
 def test_the_numbers_are_those_of_free_slots():
     model = tiny_model(vocab=V, context=512)
     fixed = written(TorchSampler(model, tiny_tokenizer(V), seed=2, slots=6, fixed_slots=True), requests())

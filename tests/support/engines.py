@@ -15,7 +15,7 @@ from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.engine_sampler import EngineSampler
 from menon.engines.in_process import InProcessHost
 from menon.engines.other_python import SpawnElsewhere
-from menon.engines.requests import check_request
+from menon.engines.request_checks import check_request
 from menon.engines.torch_learner import TorchLearner
 from menon.limit import Limit
 from menon.sync.to_engine import ToEngine

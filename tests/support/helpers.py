@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from menon.engines.decoder import Decoder, decoder_of
+from menon.engines.decoding import cpu_step, decode_weights, decoder_slots
 from menon.engines.decoding.decoder_slots import DecoderSlots
 from menon.types import Prompt
 
@@ -119,6 +120,17 @@ def network_of(model: PreTrainedModel) -> Decoder:
     decoder = decoder_of(model)
     assert decoder is not None
     return decoder
+
+
+def without_kernels(monkeypatch: Any) -> None:
+    """Decoding by PyTorch's operations alone, as on a GPU."""
+    for module in (decoder_slots, decode_weights):
+        monkeypatch.setattr(module, "has_kernels", lambda decoder: False)
+
+
+def as_large(monkeypatch: Any) -> None:
+    """Rows are divided between two threads, as in a model that is not small."""
+    monkeypatch.setattr(cpu_step, "row_threads", lambda weights, rows: min(2, rows))
 
 
 def slots_of(model: PreTrainedModel, slots: int = 16, fixed: bool = False) -> DecoderSlots:

@@ -16,6 +16,7 @@ from menon.record.signs import first_signs
 from menon.record.spans import pieces_of
 from menon.rollout.groups import Groups
 from menon.settings import Tree, plain_data
+from menon.source.asynchronous import Asynchronous
 from menon.source.online import Online
 from menon.source.queued import Queued
 from menon.truth import check_known, settled
@@ -110,6 +111,6 @@ def faults_of(run: Run, graded: Sequence[Graded]) -> Iterator[str]:
 
 def online_of(run: Run) -> Online:
     """The source of a run whose policy writes."""
-    source = run.source.inner if isinstance(run.source, Queued) else run.source
+    source = run.source.inner if isinstance(run.source, Queued | Asynchronous) else run.source
     assert isinstance(source, Online)
     return source

@@ -17,7 +17,7 @@ from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import rows_of
 from menon.engines.openai_sampler import OpenAISampler
-from menon.engines.requests import check_request
+from menon.engines.request_checks import check_request
 from menon.engines.vllm_sampler import truncated
 from menon.engines.vllm_server import VLLMServer
 from menon.errors import UserError

@@ -146,7 +146,7 @@ def end_of(text: str, width: int, keep_begin: bool = False) -> str:
 def summary(graded: "Sequence[Graded]") -> str:
     """The answers in one line."""
     from menon.record.metrics import varied
-    from menon.record.signs import Tally
+    from menon.record.tally import Tally
 
     tally = Tally.of(graded)
     counted = [g for g in graded if g.verdict.score == g.verdict.score]

@@ -12,6 +12,9 @@ SMALL = 2**26
 """The most weights of a small model. Threads hardly speed up its operations, and copies of its matrices (256
 MiB in fp32, in each process) are worth their memory."""
 
+PACKED = 2**32
+"""The most bytes of a model's matrices that a CPU decodes with packed copies, a second time in memory."""
+
 MOST_WORKERS = 8
 """The largest number of workers: each process takes at least 190 MiB, and with more of them each gets too
 little work."""
@@ -43,11 +46,24 @@ def has_bf16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies by packed matrices of this dtype on this CPU."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def workers(weights: int, device: torch.device) -> int:
     """How many passes through a model of so many weights should run in parallel, each with one thread. For a
     small model on a CPU, whose operations are too small to divide, this is the number of torch threads, at
     most 8. For others it is 1: a single pass that uses all threads."""
     return min(torch.get_num_threads(), MOST_WORKERS) if device.type == "cpu" and weights <= SMALL else 1
+
+
+def row_threads(weights: int, rows: int) -> int:
+    """Among how many threads the rows of a decoding step are divided on a CPU. For a model that is not small,
+    whose products take longer than what surrounds them, among all; processes share the others' rows."""
+    return 1 if weights <= SMALL else min(torch.get_num_threads(), rows)
 
 
 @contextmanager

@@ -55,16 +55,8 @@ class SpawnElsewhere(Spawn):
         shown = [self._folder.name, *paths, *filter(None, [os.environ.get("PYTHONPATH", "")])]
         self.environment = {**(environment or {}), "PYTHONPATH": os.pathsep.join(shown)}
 
-    def __call__(self, connection: int, output: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [self.python, "-c", PROGRAM, "", json.dumps([connection, *self.settings])],
-            env=os.environ | self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=[connection],
-            start_new_session=True,
-        )
+    def command(self) -> list[str]:
+        return [self.python, "-c", PROGRAM, ""]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.engine_sampler import EngineSampler
 from menon.engines.other_python import SpawnElsewhere, look
-from menon.engines.requests import check_request
+from menon.engines.request_checks import check_request
 from menon.errors import UserError
 from menon.limit import Limit
 from menon.types import Request

@@ -51,7 +51,7 @@ class Write(Stage):
             ("environment", None),
             ("rollout", Groups()),
             ("order", "shuffled"),
-            ("ahead", 0),
+            ("staleness", 0),
         ):
             if getattr(self.source, name) != usual:
                 raise UserError(

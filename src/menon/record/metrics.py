@@ -78,6 +78,27 @@ def batch_metrics(batch: Batch, written: Batch | None = None) -> dict[str, Metri
     return metrics
 
 
+def staleness(batch: Batch, version: int) -> dict[str, Metric]:
+    """How many versions older than the weights that learn from them, `version`, the tokens of a step are, and
+    how many answers were written by several versions. {} where no token is older, as in a synchronous run."""
+    if batch.version is None:
+        return {}
+    age = (version - batch.version.long()).clamp(min=0)
+    ages = age[batch.is_action]
+    if not ages.any():
+        return {}
+    present = ragged.sequence_sum(batch.is_action.long(), batch.offset) > 0
+    ends = (edge(batch.is_action, batch.offset)[present] for edge in (ragged.first, ragged.last))
+    begun, ended = (age[end] for end in ends)
+    counts = torch.bincount(ages).tolist()
+    return {
+        "staleness/mean": _mean(ages),
+        "staleness/max": Max(int(ages.max())),
+        "staleness/several": _mean(begun != ended),
+        **{f"staleness/by/{old}": Mean(count, len(ages)) for old, count in enumerate(counts)},
+    }
+
+
 def step_report(
     step: int,
     graded: tuple[Graded, ...],

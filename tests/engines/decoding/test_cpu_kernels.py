@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from helpers import network_of, slots_of, tiny_model
+from helpers import as_large, network_of, slots_of, tiny_model, without_kernels
 from menon.engines.decoder import Affine
-from menon.engines.decoding import cpu_kernels, decode_weights
+from menon.engines.decoding import cpu_kernels, decode_weights, shared_prefix
 from menon.engines.decoding.block_cache import BlockCache
 from menon.engines.decoding.cpu_kernels import array_of
-from menon.engines.machine import SMALL
+from menon.engines.decoding.shared_prefix import SharedPrefixes, by_beginning, taken_together
 
 V = 40
 EPS = np.float32(1e-6)
@@ -33,9 +33,15 @@ def test_rms_norm(shape):
     want = F.rms_norm(x, shape[1:], weight, 1e-6)
     out, half = torch.empty(shape), torch.empty(shape, dtype=torch.bfloat16)
     for to in (out, half):
-        cpu_kernels.rms_norm[to.dtype](array_of(x), array_of(weight), EPS, array_of(to))
+        given = (array_of(x), array_of(to[:0]), array_of(weight))
+        cpu_kernels.add_rms_norm[to.dtype](*given, EPS, array_of(to))
     torch.testing.assert_close(out, want, atol=1e-6, rtol=1e-6)
     assert torch.equal(half, out.bfloat16())  # rounded to the nearest, as PyTorch does
+    change = random(*shape, 2)[..., 0].bfloat16().contiguous()
+    want, summed = F.rms_norm(x + change, shape[1:], weight, 1e-6), x + change
+    cpu_kernels.add_rms_norm[torch.bfloat16](array_of(x), array_of(change), given[2], EPS, array_of(half))
+    torch.testing.assert_close(half.float(), want, atol=1e-6, rtol=2**-8)
+    assert torch.equal(x, summed)
 
 
 def test_numbers_in_bfloat16_are_those_of_pytorch():
@@ -44,13 +50,15 @@ def test_numbers_in_bfloat16_are_those_of_pytorch():
     odd = [0.0, -0.0, 1.0, 1.00390625, 1.01171875, -3.14159, 1e-40, 3.4e38, torch.inf, -torch.inf, torch.nan]
     for number in (*odd, *random(200).tolist()):
         out = torch.empty(1, 1, dtype=torch.bfloat16)
-        given = (np.ones((1, 1), np.float32), np.array([number], np.float32), np.float32(0))
-        cpu_kernels.rms_norm[torch.bfloat16](*given, array_of(out))
+        one, weight = np.ones((1, 1), np.float32), np.array([number], np.float32)
+        given = (one, array_of(out[:0]), weight, np.float32(0))
+        cpu_kernels.add_rms_norm[torch.bfloat16](*given, array_of(out))
         torch.testing.assert_close(out, torch.tensor([[number]]).bfloat16(), rtol=0, atol=0, equal_nan=True)
         assert torch.equal(out.signbit(), torch.tensor([[number]]).signbit()) or number != number
         cache, read = BlockCache(1, 1, 1, 1, out, few=False), torch.empty(1, 1, 1, 1)
         cache.fill(torch.tensor([0]), out.view(1, 1, 1, 1, 1).expand(1, 2, 1, 1, 1))
-        where = (np.zeros(1, np.int64), cache.begins[0], cache.borders, array_of(cache.memory))
+        none = np.zeros(1, np.int64)
+        where = (none, none, none, cache.begins[0], cache.borders, array_of(cache.memory))
         cpu_kernels.mix[torch.bfloat16](np.eye(1, 32, dtype=np.float32)[None, None], *where, array_of(read))
         torch.testing.assert_close(read.view(1, 1), out.float(), rtol=0, atol=0, equal_nan=True)
 
@@ -69,11 +77,18 @@ def attended(
     cache: BlockCache, q: Tensor, lengths: list[int], width: int, layer: int = 1
 ) -> tuple[Tensor, Tensor]:
     """q [n, heads, per head, D] -> scores [n, heads, per head, width] and what was mixed."""
-    at, out, scores = np.array(lengths) - 1, torch.empty_like(q), q.new_empty(*q.shape[:3], width)
-    where = (at, cache.begins[layer], cache.borders, array_of(cache.memory))
+    q = q.transpose(0, 1).contiguous()
+    out, scores, rows = torch.empty_like(q), q.new_empty(*q.shape[:3], width), np.arange(len(lengths))
+    runs = taken_together(cache.origin[rows], cache.begun[rows])
+    prefixes = SharedPrefixes(runs, rows, cache.borders, array_of(cache.memory))
+    begins = cache.begins[layer]
+    where = (prefixes.shared, rows, np.array(lengths) - 1, begins, cache.borders, array_of(cache.memory))
+    prefixes.score(q, begins, scores)
     cpu_kernels.score[cache.memory.dtype](array_of(q), *where, array_of(scores))
-    cpu_kernels.mix[cache.memory.dtype](array_of(scores.softmax(-1)), *where, array_of(out))
-    return scores, out
+    shares = scores.softmax(-1)
+    cpu_kernels.mix[cache.memory.dtype](array_of(shares), *where, array_of(out))
+    prefixes.mix(shares, begins, out)
+    return scores.transpose(0, 1), out.transpose(0, 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -89,6 +104,52 @@ def test_attention_is_that_of_each_row_alone(lengths, dtype):
         assert (scores[row, ..., length:] == -torch.inf).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_shared_beginning_is_attended_to_for_all_its_rows_at_once(dtype, monkeypatch):
+    """Of two prompts of 600 and 70 positions the first is worth it; numbers are those of rows alone, before
+    and after a row has moved, and for a row that begins anew."""
+    monkeypatch.setattr(shared_prefix, "WORTH", 200)
+    cache = BlockCache(2, 6, 3, 20, torch.zeros((), dtype=dtype), few=False)
+    cache.reserve(700)
+    for rows, length in (([0, 2, 4], 600), ([1, 3], 70), ([5], 650)):
+        cache.fill(torch.tensor(rows), random(2, 2, 3, length, 20).to(dtype))
+    rows = by_beginning(cache.origin, cache.begun)
+    assert rows.tolist() == [0, 2, 4, 1, 3, 5]
+    runs = taken_together(cache.origin[rows], cache.begun[rows])
+    assert [(run.begin, run.end, run.length) for run in runs] == [(0, 3, 600)]
+    cache.move(torch.tensor([4, 2]), torch.tensor([0, 1]), 700)  # now 0, 1 and 2 begin with 600
+    lengths, q = [601, 640, 605, 71, 80, 651], random(6, 3, 2, 20)
+    grouped = attended(cache, q, lengths, cache.width(700))
+    cache.begin_anew(np.arange(6))
+    assert not taken_together(cache.origin, cache.begun)
+    alone = attended(cache, q, lengths, cache.width(700))
+    for got, want in zip(grouped, alone, strict=True):
+        torch.testing.assert_close(got, want, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_in_two_threads_give_the_same(dtype, monkeypatch):
+    """With groups that the threads cut, in another order than that of the rows."""
+    model = tiny_model(vocab=V, hidden=32).to(dtype)
+    start = slots_of(model).prefill(torch.arange(50)[None] % V, [50])[0]
+
+    def logits() -> Tensor:
+        slots = slots_of(model, 6)
+        for rows, length in (([0, 2, 4], 50), ([1, 3], 40), ([5], 30)):
+            slots.fill(torch.tensor(rows), start[..., :length, :])
+        at = np.array([50, 40, 50, 40, 50, 30])
+        return torch.cat([slots.decode(np.arange(n), at[:n] + 6 - n).clone() for n in (6, 5, 1)])
+
+    alone = logits()
+    monkeypatch.setattr(shared_prefix, "WORTH", 20)
+    together = logits()
+    as_large(monkeypatch)
+    divided = logits()
+    close = {"rtol": 0, "atol": 1e-5 if dtype == torch.float32 else 2e-2}
+    torch.testing.assert_close(together, alone, **close)
+    torch.testing.assert_close(divided, alone, **close)
+
+
 def test_a_rows_bits_depend_on_no_other_row():
     lengths = [300, 7, 65, 129, 511]
     cache, _ = filled(lengths, 3, 20, torch.float32)
@@ -102,7 +163,13 @@ def test_a_rows_bits_depend_on_no_other_row():
 
 def steps(model: PreTrainedModel, kernels: bool, monkeypatch: Any, fixed: bool = False) -> list[Tensor]:
     """Logits of rows that begin after 0 to 60 tokens and leave from the last on, at three caches' sizes."""
-    monkeypatch.setattr(decode_weights, "SMALL", SMALL if kernels else 0)
+    with monkeypatch.context() as patched:
+        if not kernels:
+            without_kernels(patched)
+        return computed(model, kernels, fixed)
+
+
+def computed(model: PreTrainedModel, kernels: bool, fixed: bool) -> list[Tensor]:
     slots, logits, rng = slots_of(model, 6, fixed), [], np.random.default_rng(0)
     position = np.array([0, 60, 29, 31, 5, 17])
     for row, length in enumerate(position):
@@ -175,11 +242,11 @@ def test_a_kernel_has_one_signature():
     for dtype in (torch.float32, torch.bfloat16):
         for kind in ("llama", "qwen3"):
             slots_of(tiny_model(kind, vocab=V).to(dtype)).decode(np.array([7, 8]), np.array([0, 40]))
-        for kernel in (cpu_kernels.rms_norm, cpu_kernels.place, cpu_kernels.score, cpu_kernels.mix):
+        for kernel in (cpu_kernels.add_rms_norm, cpu_kernels.place, cpu_kernels.score, cpu_kernels.mix):
             assert len(kernel[dtype].signatures) == 1
 
 
-def test_which_models_have_kernels(monkeypatch):
+def test_which_models_have_kernels():
     def asked(dtype: torch.dtype, head: torch.dtype | None = None) -> tuple[bool, torch.dtype]:
         model: Any = tiny_model(vocab=V, tied=False).to(dtype)
         decoder = network_of(model)
@@ -191,9 +258,20 @@ def test_which_models_have_kernels(monkeypatch):
     assert asked(torch.bfloat16) == (True, torch.bfloat16)
     assert asked(torch.float64) == (False, torch.float64)
     assert asked(torch.float32, head=torch.bfloat16) == (False, torch.float32)
-    layers = sum(weight.numel() for weight in decode_weights.matrices(network_of(tiny_model(vocab=V))))
-    monkeypatch.setattr(decode_weights, "SMALL", layers)  # the embedding counts too, as in `machine.workers`
-    assert asked(torch.bfloat16) == (False, torch.float32)
+
+
+def test_matrices_are_packed_while_the_copies_are_small_enough(monkeypatch):
+    """With the numbers of plain ones, whose layout is oneDNN's work in each call."""
+    model = tiny_model("qwen2", vocab=V)
+    size = sum(weight.nbytes for weight in decode_weights.matrices(network_of(model)))
+    monkeypatch.setattr(decode_weights, "PACKED", size)
+    packed = slots_of(model)
+    monkeypatch.setattr(decode_weights, "PACKED", size - 1)
+    plain = slots_of(model)
+    assert type(packed.ready.head) is decode_weights.Packed
+    assert type(plain.ready.head) is decode_weights.Product
+    asked = (np.array([7, 3, 9]), np.array([0, 0, 0]))
+    torch.testing.assert_close(packed.decode(*asked), plain.decode(*asked), rtol=1e-5, atol=1e-6)
 
 
 def test_kernels_work_where_nothing_can_be_kept_on_disk(monkeypatch):
@@ -206,6 +284,7 @@ def test_kernels_work_where_nothing_can_be_kept_on_disk(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", refuse)
     out = np.zeros((1, 2), np.float32)
-    fresh = cpu_kernels.compiled(cpu_kernels.rms_norm[torch.float32].py_func)
-    fresh[torch.float32](np.array([[3, 4]], np.float32), np.ones(2, np.float32), np.float32(0), out)
+    fresh = cpu_kernels.compiled(cpu_kernels.add_rms_norm[torch.float32].py_func)
+    x = np.array([[3, 4]], np.float32)
+    fresh[torch.float32](x, x[:0], np.ones(2, np.float32), np.float32(0), out)
     np.testing.assert_allclose(out, np.array([[3, 4]]) / 12.5**0.5, rtol=1e-6)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from helpers import prompt, slots_of, tiny_model, tiny_tokenizer
-from menon.engines.decoding import decode_weights, decoder_slots
+from helpers import prompt, slots_of, tiny_model, tiny_tokenizer, without_kernels
+from menon.engines.decoding import decoder_slots
 from menon.engines.decoding.decode_graphs import capture_on
 from menon.engines.decoding.decoder_slots import DecoderSlots
 from menon.engines.decoding.torch_sampler import TorchSampler
@@ -65,10 +65,8 @@ def recording(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
 
 
 @pytest.fixture(autouse=True)
-def without_kernels(monkeypatch):
-    """As on a GPU."""
-    for module in (decoder_slots, decode_weights):
-        monkeypatch.setattr(module, "has_kernels", lambda decoder: False)
+def as_on_a_gpu(monkeypatch):
+    without_kernels(monkeypatch)
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 import math
 
+import numba
 import numpy as np
+import pytest
 import torch
 
+from menon.engines.decoding import draw_kernel
 from menon.engines.decoding.draw import (
     Drawn,
     draw,
@@ -153,3 +156,72 @@ def test_the_most_probable_tokens_with_their_log_probs_at_the_rows_temperature()
     expected = torch.tensor([[0.4, 0.3, 0.15], squares, [0.4, 0.3, 0.15]])
     torch.testing.assert_close(logp.exp(), expected, atol=1e-6, rtol=0)
     assert most_probable(logits, torch.ones(3), 9)[0].shape == (3, 5)
+
+
+@numba.njit
+def exponentials(x, out):
+    for place in range(len(x)):
+        out[place] = draw_kernel.exp(x[place])
+
+
+def test_the_kernels_exponential():
+    x = np.concatenate([-np.logspace(-8, np.log10(87), 20_000), [0, -87]]).astype(np.float32)
+    out = np.empty_like(x)
+    exponentials(x, out)
+    np.testing.assert_allclose(out, np.exp(x.astype(np.float64)), rtol=2e-7)
+    assert out[-2] == 1
+
+
+def exact(logits: torch.Tensor, uniform: torch.Tensor, temperature: torch.Tensor) -> Drawn:
+    """Softmax, its entropy, and the inverse of its distribution function in fp64, row by row."""
+    tokens, numbers = [], []
+    for row, u, t in zip(logits.double(), uniform.tolist(), temperature.tolist(), strict=True):
+        logp = (row / (t or 1)).log_softmax(-1)
+        p = logp.exp()
+        token = int(row.argmax()) if t == 0 else int((p.cumsum(-1) > u * p.sum()).nonzero()[0])
+        tokens.append(token)
+        numbers.append([float(logp[token]), 0.0, float(torch.special.entr(p).sum())])
+    token, drawn = torch.tensor(tokens), torch.tensor(numbers)
+    return Drawn(token, *drawn.unbind(-1), None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("vocabulary", [1, 255, 257, 5000])
+def test_the_kernels_tokens_and_numbers(vocabulary, dtype):
+    """Flat and steep rows, greedy ones among them, with numbers at both ends; a token that cannot be drawn
+    is none."""
+    g = torch.Generator().manual_seed(vocabulary)
+    logits = (torch.randn(12, vocabulary, generator=g) * torch.tensor([0.1, 3, 30]).repeat(4)[:, None]).to(
+        dtype
+    )
+    logits[3, 1:] = -torch.inf
+    uniform = torch.rand(12, generator=g, dtype=torch.float64)
+    uniform[:2], uniform[3] = torch.tensor([0.0, 1 - 2**-53]), 1 - 2**-53
+    temperature = torch.tensor([1.0, 0.7, 1.3, 0.0]).repeat(3)
+    token, numbers = draw_kernel.drawn_by_kernel(logits, uniform, temperature)
+    want = exact(logits, uniform, temperature)
+    assert token.tolist() == want.token.tolist()
+    torch.testing.assert_close(numbers[:, 0], want.logp, rtol=2e-6, atol=2e-6)
+    torch.testing.assert_close(numbers[:, 2], want.entropy, rtol=2e-6, atol=2e-6)
+    assert (numbers[:, 1] == 0).all()
+
+
+def test_a_row_takes_the_same_way_in_any_company():
+    """Beside a row with top-k it is drawn by the kernel, as alone."""
+    logits = torch.randn(2, 300, generator=torch.Generator().manual_seed(0))
+    uniform, ones = torch.tensor([0.3, 0.6], dtype=torch.float64), torch.ones(2)
+    alone = draw(logits[:1], uniform[:1], ones[:1], ones[:1].double(), torch.zeros(1, dtype=torch.int64))
+    both = draw(logits, uniform, ones, ones.double(), torch.tensor([0, 5]))
+    assert [float(x[0]) for x in both[:4]] == [float(x[0]) for x in alone[:4]]
+    assert both.log_kept[1] < 0
+    assert both.mask is not None
+    assert both.mask.sum(-1).tolist() == [300, 5]
+
+
+def test_numbers_that_are_none_are_seen_in_the_log_prob():
+    logits = torch.zeros(3, 300)
+    logits[0, 7], logits[1], logits[2, 0] = torch.nan, torch.nan, torch.inf
+    _, numbers = draw_kernel.drawn_by_kernel(
+        logits, torch.full((3,), 0.5, dtype=torch.float64), torch.ones(3)
+    )
+    assert not numbers[:, 0].isfinite().any()

@@ -12,6 +12,10 @@ from torch import Tensor
 SMALLEST, FEWEST = 32, 256
 """Positions of the first block; the second number is for a cache with few blocks."""
 
+WORTH = 1024
+"""Positions that rows with the same beginning must spare for it to be read for all of them at once: what the
+calls for it cost."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -39,6 +43,10 @@ class BlockCache:
         """The cache has the dtype and device of `like`. `few`: few blocks, for a GPU, on which many short
         operations cost more."""
         self.shape, self.few = (layers, 2, rows, key_heads), few
+        self.fills = 0
+        self.origin, self.begun = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
+        """[rows] each, on a CPU: the `fill` that a row began with (those of the same one begin alike), and its
+        length; 0 where it is not worth it."""
         self._use(0, like.new_zeros(0, head_dim))
 
     @property
@@ -90,6 +98,7 @@ class BlockCache:
         self._use(self.capacity, self.memory.new_zeros(self.capacity * each, self.memory.shape[1]))
         for old, new in zip(before, self.blocks, strict=True):
             new[:, :, :had] = old
+        self.origin, self.begun = (np.pad(each, (0, rows - had)) for each in (self.origin, self.begun))
 
     def fill(self, rows: Tensor, start: Tensor) -> None:
         """These rows begin with [layers, 2, key_heads, length, head_dim]."""
@@ -97,6 +106,14 @@ class BlockCache:
         blocks = self.first_positions(start.shape[3])
         for block, part in zip(blocks, start.split([block.shape[4] for block in blocks], 3), strict=True):
             block[:, :, rows] = part[:, :, None]
+        if rows.device.type == "cpu":
+            self.fills += 1
+            worth = (len(rows) - 1) * start.shape[3] >= WORTH
+            self.origin[rows.numpy()], self.begun[rows.numpy()] = self.fills, start.shape[3] * worth
+
+    def begin_anew(self, rows: np.ndarray) -> None:
+        """These rows begin with nothing."""
+        self.begun[rows] = 0
 
     def start(self, row: int, length: int) -> Tensor:
         """A copy of the keys and values of a row."""
@@ -106,6 +123,9 @@ class BlockCache:
         """Row source[i] takes the place of row target[i]; none of them is longer than that."""
         for block in self.first_positions(length):
             block[:, :, target] = block[:, :, source]
+        if source.device.type == "cpu":
+            into, out = target.numpy(), source.numpy()
+            self.origin[into], self.begun[into] = self.origin[out], self.begun[out]
 
     def first_positions(self, length: int) -> list[Tensor]:
         """The blocks that hold the first `length` positions, as views."""

@@ -87,21 +87,24 @@ def inverse_rms(x, eps):
 
 
 @compiled
-def rms_norm(x, weight, eps, out):
-    """`decoder.norm`: x [n, d] -> out [n, d]."""
+def add_rms_norm(x, change, weight, eps, out):
+    """x [n, d] += change [n or 0, d]; out [n, d] = `decoder.norm` of it."""
     for row in range(len(x)):
+        if len(change):
+            for j in range(x.shape[1]):
+                x[row, j] += wide(change[row, j])
         scale = inverse_rms(x[row], eps)
         for j in range(x.shape[1]):
             put(out[row], j, x[row, j] * scale * weight[j])
 
 
 @compiled
-def place(qkv, qk_norm, eps, cos, sin, q, position, begins, borders, memory):
-    """Norms and rotates queries and keys of `qkv` [n, heads + 2 * key_heads, D]; queries go to `q` [n,
-    key_heads, heads per key, D], keys and values to the cache. `qk_norm` [heads + key_heads or 0, D], `cos`
-    and `sin` [positions, D] as of `decoder.rotary`; `begins` [2, blocks], `borders` and `memory` as of
-    `BlockCache`."""
-    n, key_heads, per, size = q.shape
+def place(qkv, qk_norm, eps, cos, sin, q, rows, position, begins, borders, memory):
+    """Norms and rotates queries and keys of `qkv` [n, heads + 2 * key_heads, D]; queries go to `q` [key_heads,
+    n, heads per key, D], keys and values to `rows` [n] of the cache, at `position` [n]. `qk_norm` [heads +
+    key_heads or 0, D], `cos` and `sin` [positions, D] as of `decoder.rotary`; `begins` [2, blocks], `borders`
+    and `memory` as of `BlockCache`."""
+    key_heads, n, per, size = q.shape
     heads, half, turned = key_heads * per, size // 2, np.empty(size, np.float32)
     for row in range(n):
         at = position[row]
@@ -123,46 +126,50 @@ def place(qkv, qk_norm, eps, cos, sin, q, position, begins, borders, memory):
                     turned[j + half] = b * cos[at, j + half] + a * sin[at, j + half]
             if head < heads:
                 for j in range(size):
-                    q[row, head // per, head % per, j] = turned[j]
+                    q[head // per, row, head % per, j] = turned[j]
             else:
                 which, key_head = (head - heads) // key_heads, (head - heads) % key_heads
                 into = memory[
-                    begins[which, block] + (row * key_heads + key_head) * positions + at - borders[block]
+                    begins[which, block]
+                    + (rows[row] * key_heads + key_head) * positions
+                    + at
+                    - borders[block]
                 ]
                 for j in range(size):
                     put(into, j, turned[j])
 
 
 @compiled
-def score(q, position, begins, borders, memory, out):
-    """Products of queries and keys, scaled -> `out` [n, key_heads, heads per key, width], -inf beyond a row's
-    position."""
-    n, key_heads, per, width = out.shape
+def score(q, shared, rows, position, begins, borders, memory, out):
+    """Products of queries and keys, scaled -> `out` [key_heads, n, heads per key, width], -inf beyond a row's
+    position. The first `shared` [n] positions of a row are left as they are."""
+    key_heads, n, per, width = out.shape
     size, scale = memory.shape[1], np.float32(memory.shape[1] ** -0.5)
     for block in range(begins.shape[1]):
         first, positions = borders[block], borders[block + 1] - borders[block]
         if first >= width:
             break
         for row in range(n):
+            known = min(max(0, shared[row] - first), positions)
             seen = max(0, min(position[row] + 1 - first, positions))
             for head in range(key_heads):
-                begin = begins[0, block] + (row * key_heads + head) * positions
+                begin = begins[0, block] + (rows[row] * key_heads + head) * positions
                 for of in range(per):
-                    query, scores = q[row, head, of], out[row, head, of, first : first + positions]
-                    for t in range(seen):
+                    query, scores = q[head, row, of], out[head, row, of, first : first + positions]
+                    for t in range(known, seen):
                         key, total = memory[begin + t], np.float32(0)
                         for j in range(size):
                             total += query[j] * wide(key[j])
                         scores[t] = total * scale
-                    for t in range(seen, positions):
+                    for t in range(max(known, seen), positions):
                         scores[t] = -np.inf
 
 
 @compiled
-def mix(shares, position, begins, borders, memory, out):
-    """Sums of values, weighted: `shares` as `out` of `score`, after softmax -> out [n, key_heads, heads per
-    key, D]."""
-    n, key_heads, per, width = shares.shape
+def mix(shares, shared, rows, position, begins, borders, memory, out):
+    """Sums of values, weighted: `shares` as `out` of `score`, after softmax -> out [key_heads, n, heads per
+    key, D], without the first `shared` [n] positions of a row."""
+    key_heads, n, per, width = shares.shape
     size = memory.shape[1]
     out[:] = 0
     for block in range(begins.shape[1]):
@@ -170,12 +177,25 @@ def mix(shares, position, begins, borders, memory, out):
         if first >= width:
             break
         for row in range(n):
-            seen = min(position[row] + 1 - first, positions)
+            known, seen = max(0, shared[row] - first), min(position[row] + 1 - first, positions)
             for head in range(key_heads):
-                begin = begins[1, block] + (row * key_heads + head) * positions
+                begin = begins[1, block] + (rows[row] * key_heads + head) * positions
                 for of in range(per):
-                    total, share = out[row, head, of], shares[row, head, of]
-                    for t in range(seen):
+                    total, share = out[head, row, of], shares[head, row, of]
+                    for t in range(known, seen):
                         value, weight = memory[begin + t], share[first + t]
                         for j in range(size):
                             total[j] += weight * wide(value[j])
+
+
+@compiled
+def read(row, begins, borders, memory, out):
+    """The first keys or values of a row -> `out` [key_heads, length, D] in fp32; `begins` [blocks]."""
+    key_heads, length, size = out.shape
+    for block in range(len(begins)):
+        first, positions = borders[block], borders[block + 1] - borders[block]
+        for head in range(key_heads):
+            begin = begins[block] + (row * key_heads + head) * positions
+            for t in range(min(positions, length - first)):
+                for j in range(size):
+                    out[head, first + t, j] = wide(memory[begin + t, j])

@@ -19,7 +19,7 @@ from menon.engines.decoder import Decoder, causal, hidden_states, norm, rotary, 
 from menon.engines.decoding.block_cache import BlockCache, View, width_class
 from menon.engines.decoding.cpu_step import CpuStep
 from menon.engines.decoding.decode_graphs import Graphs, capture_on
-from menon.engines.decoding.decode_weights import cache_dtype, has_kernels, ready, tensors
+from menon.engines.decoding.decode_weights import Ready, cache_dtype, has_kernels, tensors
 
 
 class DecoderSlots:
@@ -37,21 +37,24 @@ class DecoderSlots:
         self.given, self.slots, self.fixed = decoder, slots, fixed
         self.device = decoder.embedding.device
         self.has_kernels = has_kernels(decoder)
-        self.decoder, self.steps, self.head = ready(decoder)
+        self.ready = Ready.of(decoder)
+        self.decoder = self.ready.decoder
         few, like = self.device.type == "cuda", self.decoder.norm.to(cache_dtype(decoder))
-        self.cache = BlockCache(len(self.steps), slots, decoder.key_heads, decoder.head_dim, like, few)
+        self.cache = BlockCache(len(decoder.layers), slots, decoder.key_heads, decoder.head_dim, like, few)
         self._grown()
 
     @torch.inference_mode()
     def refresh(self) -> None:
-        """Copies the current weights into the tensors that recorded steps read, because norms and matrices
-        may be copies."""
-        for mine, now in zip(
-            tensors((self.decoder, self.steps, self.head)), tensors(ready(self.given)), strict=True
-        ):
+        """Makes the copies of norms and matrices again; those that recorded steps read keep their
+        addresses."""
+        if self.graphs is None:
+            del self.ready, self.cpu_step  # first, so that no two copies are held at a time
+            self.ready = Ready.of(self.given)
+            self.decoder, self.cpu_step = self.ready.decoder, self._cpu_step()
+            return
+        for mine, now in zip(tensors(self.ready), tensors(Ready.of(self.given)), strict=True):
             if mine.data_ptr() != now.data_ptr():
                 mine.copy_(now)
-        self.cpu_step = self._cpu_step()  # weights that are not copies may have new addresses
 
     def reserve(self, width: int) -> None:
         """Makes room for `width` positions."""
@@ -70,7 +73,7 @@ class DecoderSlots:
     def _cpu_step(self) -> CpuStep | None:
         if not self.has_kernels:
             return None
-        return CpuStep(self.decoder, self.steps, self.head, self.cache, (self.cos[:, 0], self.sin[:, 0]))
+        return CpuStep(self.ready, self.cache, (self.cos[:, 0], self.sin[:, 0]), self.fixed)
 
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: list[int]) -> list[Tensor]:
@@ -164,6 +167,7 @@ class DecoderSlots:
             token, position = (np.pad(values, (0, self.slots - len(values))) for values in (token, position))
         longest = int(position.max()) + 1
         self.reserve(longest)
+        self.cache.begin_anew(np.flatnonzero(position == 0))
         if self.cpu_step:
             return self.cpu_step(token, position, self.cache.width(longest))
         widths = self._classes(position) if self.fixed else (self.cache.width(longest),)
@@ -183,7 +187,7 @@ class DecoderSlots:
         views = self._views(at, widths)
         places, cos, sin = cache.places(at), self.cos[at], self.sin[at]
         x = F.embedding(token, decoder.embedding).to(decoder.norm.dtype)
-        for index, step in enumerate(self.steps):
+        for index, step in enumerate(self.ready.steps):
             qkv = (
                 step.qkv(norm(x, step.attention_norm, decoder.eps)).to(x.dtype).view(n, -1, decoder.head_dim)
             )
@@ -194,9 +198,8 @@ class DecoderSlots:
             cache.write(places[index], qk[:, heads:], qkv[:, both:])
             q = qk[:, :heads].reshape(n * decoder.key_heads, -1, decoder.head_dim)
             step.output.add_to(x, cache.attend(index, q, views).view(n, -1))
-            gate, up = step.gate_up(norm(x, step.mlp_norm, decoder.eps)).chunk(2, -1)
-            step.down.add_to(x, F.silu(gate).mul_(up))
-        return self.head(norm(x, decoder.norm, decoder.eps)).to(x.dtype)
+            step.down.add_to(x, step.inner(norm(x, step.mlp_norm, decoder.eps)))
+        return self.ready.head(norm(x, decoder.norm, decoder.eps)).to(x.dtype)
 
     def _views(self, at: Tensor, widths: tuple[int, ...]) -> list[View]:
         """One view for all rows, of the blocks that the longest needs; where slots are fixed, one per class

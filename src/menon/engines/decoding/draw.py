@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from menon.batch import sent
+from menon.engines.decoding.draw_kernel import drawn_by_kernel, has_kernel
 
 
 class Drawn(NamedTuple):
@@ -20,13 +21,27 @@ class Drawn(NamedTuple):
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, top_k: Tensor) -> Drawn:
-    """One token per row of `logits` [n, V] (fp32) by one number in [0, 1) each (`uniform` [n], fp64).
+    """One token per row of `logits` [n, V] by one number in [0, 1) each (`uniform` [n], fp64).
 
     The token is the first whose cumulative probability exceeds the number, so it depends on its row alone.
     `temperature`, `top_p`, `top_k` are [n]; temperature 0 takes the most probable token (the first of equal
     ones) and gives log-probs at temperature 1. Keep the uniform numbers and the settings on the host, so that
     they can be read without waiting for the device of the logits.
     """
+    truncated = (top_p < 1) | (top_k > 0)
+    if not has_kernel(logits):
+        return _drawn(logits.float(), uniform, temperature, top_p, top_k)
+    token, numbers = drawn_by_kernel(logits, uniform, temperature)
+    whole = Drawn(token, *numbers.unbind(-1), None)
+    if not truncated.any():
+        return whole
+    # A row takes the same way in any company, or its bits would depend on it.
+    cut = _drawn(logits.float(), uniform, temperature, top_p, top_k)
+    return Drawn(*(torch.where(truncated, *both) for both in zip(cut[:4], whole[:4], strict=True)), cut.mask)
+
+
+def _drawn(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, top_k: Tensor) -> Drawn:
+    """The same by PyTorch's operations."""
     device, greedy = logits.device, temperature == 0
     warm, cold, truncated = (
         bool(asked.any()) for asked in (temperature != 1, greedy, (top_p < 1) | (top_k > 0))
@@ -68,7 +83,7 @@ def most_probable(logits: Tensor, temperature: Tensor, count: int) -> tuple[Tens
     """[n, count] the most probable tokens of each row, the most probable one first, and their log-probs at
     the row's temperature (at 1 where it is 0); for the place of `temperature` [n] see `draw`."""
     warm = torch.where(temperature == 0, 1, temperature)
-    logp = torch.log_softmax(logits / sent(warm, logits.device)[:, None], dim=-1)
+    logp = torch.log_softmax(logits.float() / sent(warm, logits.device)[:, None], dim=-1)
     found = logp.topk(min(count, logits.shape[-1]), dim=-1)
     return found.indices, found.values
 
@@ -81,7 +96,7 @@ def temperature_by_entropy(logits: Tensor, temperature: Tensor, forking: Tensor,
     temperature, forking, threshold = (
         sent(setting, logits.device) for setting in (temperature, forking, threshold)
     )
-    uncertain = entropy_of(torch.log_softmax(logits, dim=-1)) > threshold
+    uncertain = entropy_of(torch.log_softmax(logits.float(), dim=-1)) > threshold
     return torch.where(uncertain & ~forking.isnan(), forking, temperature)
 
 

@@ -24,7 +24,7 @@ from menon.engines.decoding.torch_stream import TorchStream
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import kinds_of, rows_of
 from menon.engines.machine import free_bytes, one_thread
-from menon.engines.requests import check_request
+from menon.engines.request_checks import check_request
 from menon.engines.worker_samplers import Read, WorkerLanes, WorkerSamplers
 from menon.errors import UserError, first_line
 from menon.rollout.protocols import OPTIONAL
@@ -165,6 +165,10 @@ class TorchSampler:
         if self._workers:
             self._workers.close()
             self._workers = None
+
+    def free(self) -> None:
+        """Gives back the memory that is kept for the next stream."""
+        self._kept = None
 
     def weights(self) -> Mapping[str, Tensor]:
         """Name -> tensor, the live ones, tied ones once."""

@@ -1,4 +1,4 @@
-"""Whether a model can answer a request."""
+"""What a sampler says of a request before it writes anything."""
 
 import numpy as np
 
@@ -8,8 +8,7 @@ from menon.types import Request
 
 
 def check_request(request: Request, vocabulary: int, context: Limit | None) -> None:
-    """UserError for a request with tokens that a model of this vocabulary does not know, or longer than its
-    context; None: no limit is known."""
+    """UserError for a request that a model with so many tokens and so long a context cannot answer."""
     prompt, new = request.prompt, request.sampling.max_new_tokens
     if not len(prompt.tokens):
         raise UserError(f"prompt {prompt.index} is empty; a model needs at least one token to go on from")
@@ -17,8 +16,8 @@ def check_request(request: Request, vocabulary: int, context: Limit | None) -> N
     if tokens.min() < 0 or tokens.max() >= vocabulary:
         odd = tokens.max() if tokens.max() >= vocabulary else tokens.min()
         raise UserError(
-            f"prompt {prompt.index} holds token {odd}, but the model knows 0 to {vocabulary - 1}; use its "
-            "tokenizer"
+            f"prompt {prompt.index} holds token {odd}, but the model knows 0 to "
+            f"{vocabulary - 1}; use its tokenizer"
         )
     if context is not None and len(tokens) + new > context:
         long = f"{len(prompt.tokens)} tokens" + (
@@ -28,6 +27,6 @@ def check_request(request: Request, vocabulary: int, context: Limit | None) -> N
             "leave it out or shorten it" if len(tokens) >= context else "lower max_new_tokens or shorten it"
         )
         raise UserError(
-            f"prompt {prompt.index} has {long} and may get {new} more, but the model's {context.what} is "
-            f"{context}; {advice}"
+            f"prompt {prompt.index} has {long} and may get {new} more, but the model's "
+            f"{context.what} is {context}; {advice}"
         )
