@@ -38,8 +38,8 @@ def check(words: Sequence[str]) -> int:
     if what not in CHECKS or not file or more:
         raise UserError(
             "menon check takes what to check and a file, like menon check verifier cases.jsonl, menon check "
-            "code cases.jsonl, menon check judge cases.jsonl model=FOLDER, or data, gradient or sync with the "
-            "words of menon train"
+            "code cases.jsonl, menon check judge cases.jsonl model=FOLDER, or data, gradient or sync with "
+            "the words of menon train"
         )
     module, _, name = CHECKS[what].partition(":")
     function = getattr(import_module(f"menon.cli.{module}"), name)
