@@ -32,7 +32,7 @@ def script(path: Path, said: str) -> str:
 
 
 def test_environments_that_cannot_sample(tmp_path, monkeypatch):
-    refused("there is no such file", python=str(tmp_path / "none"))
+    refused("there is no file", python=str(tmp_path / "none"))
     refused("which does not run Python code", python=script(tmp_path / "broken", "hello"))
     refused(r"is Python 3\.10, and menon needs 3\.11", python=script(tmp_path / "old", '{"python": [3, 10]}'))
     old = script(tmp_path / "stale", '{"python": [3, 12], "vllm": "0.9.2"}')

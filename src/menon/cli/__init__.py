@@ -43,6 +43,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon check code FILE.jsonl                  does the code reward judge labelled programs, and hold them
   menon check data data=FILE model=NAME        dry run of menon train: its first prompt, answers and faults
   menon check data FILE                        does every gold answer earn the full reward
+  menon check sync grpo data=FILE.jsonl        do new weights reach the sampler, and no cache of old ones
   menon check gradient RECIPE key=value        is a run's gradient the same by another cut and on ranks
   menon study entropy RUN                      a run's entropy: law and forecast, forking tokens, overlap
   menon study forecast RUN                     where a run is going: two laws with intervals and their record

@@ -1,4 +1,4 @@
-"""`menon check WHAT FILE`: compares what rewards and data say with what they should say, before a run."""
+"""`menon check WHAT`: compares what rewards, data and samplers do with what they should, before a run."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ the exit code."""
 def check(words: Sequence[str]) -> int:
     """Holds rewards and data against what they should say: a verifier or a judge against labelled answers,
     the code reward against labelled programs, a run against the first answers that it would draw, a data
-    set's gold answers against the reward, a run's gradient against the same by another cut and on ranks. Exit
-    code 1 if one is not right."""
+    set's gold answers against the reward, a sampler against the trainer's weights, a run's gradient against
+    the same by another cut and on ranks. Exit code 1 if one is not right."""
     if words and words[0] == "data":
         from menon.cli.check_data import check_data
 
@@ -38,8 +38,8 @@ def check(words: Sequence[str]) -> int:
     if what not in CHECKS or not file or more:
         raise UserError(
             "menon check takes what to check and a file, like menon check verifier cases.jsonl, menon check "
-            "code cases.jsonl, menon check judge cases.jsonl model=FOLDER, or menon check data and menon "
-            "check gradient with the words of menon train"
+            "code cases.jsonl, menon check judge cases.jsonl model=FOLDER, or data, gradient or sync with "
+            "the words of menon train"
         )
     module, _, name = CHECKS[what].partition(":")
     function = getattr(import_module(f"menon.cli.{module}"), name)

@@ -72,6 +72,8 @@ class ByReload:
         index = {"metadata": {}, "weight_map": where}
         (self.folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
         self.call("reload", str(self.folder))
+        for name in {*where.values()}:
+            (self.folder / name).unlink()  # it would take memory until the end of the run
 
 
 class ByBroadcast:

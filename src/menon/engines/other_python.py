@@ -72,9 +72,7 @@ def look(python: str, setting: str, names: list[str]) -> Environment:
     """What an interpreter has of the distributions with these names. UserError: it is no interpreter, or too
     old to run our package."""
     if not Path(python).is_file():
-        raise UserError(
-            f"{setting} is '{python}', and there is no such file; give the path of an interpreter"
-        )
+        raise UserError(f"{setting}: there is no file {python}; give the path of an interpreter")
     try:
         done = subprocess.run(
             [python, "-c", LOOK, json.dumps(names)], capture_output=True, text=True, timeout=LOOK_LIMIT

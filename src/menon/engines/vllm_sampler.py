@@ -94,6 +94,13 @@ class VLLMSampler(EngineSampler):
         )
         super().__init__("vLLM", launch, detokenizer, self.check_request, seed)
 
+    def ready(self, seconds: float) -> Mapping[str, Any]:
+        """Also lowers the context to that of the engine, which an argument may have lowered."""
+        about = super().ready(seconds)
+        least = min(int(about["context"]), int(about["context"] if self.context is None else self.context))
+        self.context = Limit(least, "" if self.context is None else self.context.what)
+        return about
+
     def check_request(self, request: Request) -> None:
         """UserError for a request that vLLM cannot answer as the run needs it."""
         check_request(request, self.vocabulary, self.context)
