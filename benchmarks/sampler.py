@@ -119,9 +119,7 @@ def hf_settings(scan: Scan, folder: str, answers: int) -> Setting:
     return scan([setting(threads, dtype, "continuous", answers) for threads in thread_counts()])
 
 
-def vllm_in_one(
-    python: str, folder: str, answers: int, longest: int, prefixes: bool = True
-) -> list[Setting]:
+def vllm_in_one(python: str, folder: str, answers: int, longest: int, prefixes: bool = True) -> list[Setting]:
     """Settings with the engine in the worker's own process; `prefixes`: with its prefix cache."""
     found = []
     for dtype in DTYPES:

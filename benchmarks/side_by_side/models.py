@@ -60,9 +60,7 @@ def questions(count: int) -> list[dict[str, str]]:
     return ChainSum().rows("train", count, seed=0)
 
 
-def prompts(
-    count: int, folder: str = str(WEIGHTS), length: int | None = None
-) -> tuple[tuple[int, ...], ...]:
+def prompts(count: int, folder: str = str(WEIGHTS), length: int | None = None) -> tuple[tuple[int, ...], ...]:
     """[P] those questions as the tokenizer of a folder reads them; with `length`, so many tokens of one
     question after another, each prompt beginning with another one."""
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -178,7 +178,8 @@ def exact(logits: torch.Tensor, uniform: torch.Tensor, temperature: torch.Tensor
     for row, u, t in zip(logits.double(), uniform.tolist(), temperature.tolist(), strict=True):
         logp = (row / (t or 1)).log_softmax(-1)
         p = logp.exp()
-        token = int(row.argmax()) if t == 0 else int((p.cumsum(-1) > u * p.sum()).nonzero()[0])
+        cumulative = p.cumsum(-1)
+        token = int(row.argmax()) if t == 0 else int((cumulative > u * cumulative[-1]).nonzero()[0])
         tokens.append(token)
         numbers.append([float(logp[token]), 0.0, float(torch.special.entr(p).sum())])
     token, drawn = torch.tensor(tokens), torch.tensor(numbers)
@@ -191,10 +192,12 @@ def test_the_kernels_tokens_and_numbers(vocabulary, dtype):
     """Flat and steep rows, greedy ones among them, with numbers at both ends; a token that cannot be drawn
     is none."""
     g = torch.Generator().manual_seed(vocabulary)
-    logits = (torch.randn(12, vocabulary, generator=g) * torch.tensor([0.1, 3, 30]).repeat(4)[:, None]).to(dtype)
-    logits[3, 1:] = -torch.inf
+    logits = (torch.randn(12, vocabulary, generator=g) * torch.tensor([0.1, 3, 30]).repeat(4)[:, None]).to(
+        dtype
+    )
+    logits[4, 1:] = -torch.inf
     uniform = torch.rand(12, generator=g, dtype=torch.float64)
-    uniform[:2], uniform[3] = torch.tensor([0.0, 1 - 2**-53]), 1 - 2**-53
+    uniform[0], uniform[1], uniform[4] = 0.0, 1 - 1e-9, 1 - 2**-53
     temperature = torch.tensor([1.0, 0.7, 1.3, 0.0]).repeat(3)
     token, numbers = draw_kernel.drawn_by_kernel(logits, uniform, temperature)
     want = exact(logits, uniform, temperature)
@@ -219,5 +222,7 @@ def test_a_row_takes_the_same_way_in_any_company():
 def test_numbers_that_are_none_are_seen_in_the_log_prob():
     logits = torch.zeros(3, 300)
     logits[0, 7], logits[1], logits[2, 0] = torch.nan, torch.nan, torch.inf
-    _, numbers = draw_kernel.drawn_by_kernel(logits, torch.full((3,), 0.5, dtype=torch.float64), torch.ones(3))
+    _, numbers = draw_kernel.drawn_by_kernel(
+        logits, torch.full((3,), 0.5, dtype=torch.float64), torch.ones(3)
+    )
     assert not numbers[:, 0].isfinite().any()

@@ -20,9 +20,7 @@ from menon.engines.machine import row_threads
 class CpuStep:
     """A decoding step on one cache and on the current weight tensors, whose values may change."""
 
-    def __init__(
-        self, ready: Ready, cache: BlockCache, tables: tuple[Tensor, Tensor], fixed: bool
-    ) -> None:
+    def __init__(self, ready: Ready, cache: BlockCache, tables: tuple[Tensor, Tensor], fixed: bool) -> None:
         """`tables`: cosines and sines of all positions, as of `decoder.rotary`. `fixed`: rows are computed
         as they lie, none with another."""
         self.fixed = fixed

@@ -1,5 +1,5 @@
-"""The weights of a Llama for decoding: on a CPU in the layout that oneDNN reads fastest, elsewhere as they are.
-In both, projections of the same input are one matrix where the model is copied."""
+"""The weights of a Llama for decoding: on a CPU in the layout that oneDNN reads fastest, elsewhere as they
+are, or in a small model with projections of the same input as one matrix."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass

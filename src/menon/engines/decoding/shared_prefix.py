@@ -5,6 +5,7 @@ group: a matrix product, where rows one by one would read keys and values as oft
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from menon.engines.decoding.block_cache import WORTH
 from menon.engines.decoding.cpu_kernels import array_of, read
+
 
 @dataclass(frozen=True)
 class Together:
@@ -38,14 +40,16 @@ def taken_together(origin: np.ndarray, length: np.ndarray) -> list[Together]:
     if not length.any():
         return []
     edges = [0, *(np.flatnonzero(np.diff(origin)) + 1).tolist(), len(origin)]
-    runs = [Together(a, b, int(length[a])) for a, b in zip(edges, edges[1:], strict=False) if b - a > 1]
+    runs = [Together(a, b, int(length[a])) for a, b in pairwise(edges) if b - a > 1]
     return [run for run in runs if (run.end - run.begin - 1) * run.length >= WORTH]
 
 
 class SharedPrefixes:
     """Attention to the shared positions, for one list of rows and one step."""
 
-    def __init__(self, runs: list[Together], rows: np.ndarray, borders: np.ndarray, memory: np.ndarray) -> None:
+    def __init__(
+        self, runs: list[Together], rows: np.ndarray, borders: np.ndarray, memory: np.ndarray
+    ) -> None:
         """`rows` [n] of the cache; `borders` and `memory` of `BlockCache`."""
         self.runs, self.rows, self.borders, self.memory = runs, rows, borders, memory
         self.shared = np.zeros(len(rows), dtype=np.int64)
