@@ -129,12 +129,8 @@ def place(qkv, qk_norm, eps, cos, sin, q, rows, position, begins, borders, memor
                     q[head // per, row, head % per, j] = turned[j]
             else:
                 which, key_head = (head - heads) // key_heads, (head - heads) % key_heads
-                into = memory[
-                    begins[which, block]
-                    + (rows[row] * key_heads + key_head) * positions
-                    + at
-                    - borders[block]
-                ]
+                begin = begins[which, block] + (rows[row] * key_heads + key_head) * positions
+                into = memory[begin + at - borders[block]]
                 for j in range(size):
                     put(into, j, turned[j])
 
