@@ -59,8 +59,8 @@ def joined(parts: Sequence[Affine]) -> Affine:
 
 @dataclass(frozen=True)
 class Packed:
-    """The same in oneDNN's own layout, which it would otherwise make at each call: in bfloat16 that is a fifth
-    of the time of a product with 64 rows, and half of it with 8 or fewer."""
+    """The same in oneDNN's own layout, which it would otherwise make at each call: in bfloat16 that is a
+    fifth of the time of a product with 64 rows, and half of it with 8 or fewer."""
 
     weight: Tensor
     """Opaque."""
