@@ -28,17 +28,31 @@ ROWS = 4000
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "`sft`": ("sft", {}),
     "`distill_logits`": ("distill_logits", {}),
-    "`distill_features`, mse": ("distill_features", {}),
-    "`distill_features`, normalised": (
+    **{
+        f"`distill_features`, {distance}, beta {beta:g}": (
+            "distill_features",
+            {"objective.features.loss.distance": distance, "objective.features.coef": beta},
+        )
+        for distance, betas in (("mse", (1, 0.1, 0.01)), ("normalised", (1, 0.1)), ("cosine", (1, 0.1)))
+        for beta in betas
+    },
+    "`distill_features`, normalised, beta 1, last layer alone": (
         "distill_features",
-        {"objective.features.loss.distance": "normalised"},
-    ),
-    "`distill_features`, cosine": ("distill_features", {"objective.features.loss.distance": "cosine"}),
-    "`distill_features`, last layer alone": (
-        "distill_features",
-        {"objective.features.loss.layers": [[2, 4]]},
+        {
+            "objective.features.loss.distance": "normalised",
+            "objective.features.coef": 1,
+            "objective.features.loss.layers": [[2, 4]],
+        },
     ),
     "`distill_logits` and attention maps": ("distill_logits", {"objective.maps.loss": "attention_maps"}),
+    "`distill_features`, cosine, beta 1, last layer alone": (
+        "distill_features",
+        {
+            "objective.features.loss.distance": "cosine",
+            "objective.features.coef": 1,
+            "objective.features.loss.layers": [[2, 4]],
+        },
+    ),
 }
 
 

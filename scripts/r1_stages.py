@@ -23,12 +23,14 @@ from menon.report.terminal import terminal
 from menon.settings import override
 
 MEASURED = ("cold_start", "reason", "sft", "rules", "general", "distill")
+LAST = "general"
+"""The last stage of the policy; the student is another model."""
 NAMES = {
     "start": "the base",
     "cold_start": "cold start",
     "reason": "RL on sums",
     "sft": "the base again, on filtered answers",
-    "rules": "RL on sums again",
+    "rules": "RL on both, by rules",
     "general": "RL on both, with the reward model",
     "student": "a smaller student",
     "distill": "the student, taught",
@@ -49,6 +51,8 @@ class Measured:
     """Share of all questions."""
     tokens: float
     """Mean length of the answers to sums."""
+    right: Mapping[str, float]
+    """Question -> 1 for a right or good answer, else 0."""
 
 
 def main() -> None:
@@ -62,7 +66,7 @@ def main() -> None:
         found.append(measured(out / f"seed_{seed}"))
         minutes = (time.perf_counter() - began) / 60
         print(f"seed {seed}: {minutes:.1f} minutes, pairs put right {pairs_right(report):.3f}", flush=True)
-    for line in table(found):
+    for line in [*table(found), "", *gains(seeds, found)]:
         print(line)
 
 
@@ -74,10 +78,12 @@ def made(folder: Path, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]
 
 
 def measured(folder: Path) -> dict[str, Measured]:
-    """Every model on the way, by its name, in the order of the stages."""
+    """Every model on the way, by its name, in the order of the stages; without those of skipped ones."""
     found: dict[str, Measured] = {}
     for name in MEASURED:
         files = sorted(folder.glob(f"*_{name}/evaluations/*.parquet"))
+        if not files:
+            continue
         if name in ("cold_start", "distill"):
             found["start" if name == "cold_start" else "student"] = of(files[0])
         found[name] = of(files[-1])
@@ -95,6 +101,7 @@ def of(file: Path) -> Measured:
         english=mean([dict(row["parts"])["language"] for row in sums]),
         both=mean([row["acc"] for row in rows]),
         tokens=mean(lengths),
+        right={row["prompt"]: float(row["acc"]) for row in rows},
     )
 
 
@@ -111,13 +118,33 @@ def table(found: Sequence[Mapping[str, Measured]]) -> list[str]:
     head = ("after", "sums", "remarks", "both", "English", "tokens")
     lines = [f"| {' | '.join(head)} |", f"|{' -- |' * len(head)}"]
     for name, words in NAMES.items():
-        here = [one[name] for one in found]
+        here = [one[name] for one in found if name in one]
+        if not here:
+            continue
         shares = [
             ", ".join(f"{getattr(one, part):.3f}" for one in here) for part in ("sums", "remarks", "both")
         ]
         means = [f"{mean([one.english for one in here]):.3f}", f"{mean([one.tokens for one in here]):.1f}"]
         lines.append(f"| {' | '.join((words, *shares, *means))} |")
     return lines
+
+
+def gains(seeds: Sequence[int], found: Sequence[Mapping[str, Measured]]) -> list[str]:
+    """For each seed, how far the last model of the policy is above each one before it on the same questions,
+    with the half width of a 95 % interval."""
+    earlier = MEASURED[: MEASURED.index(LAST)]
+    head = (f"{LAST} less", *(f"seed {seed}" for seed in seeds))
+    lines = [f"| {' | '.join(head)} |", f"|{' -- |' * len(head)}"]
+    for name in earlier:
+        cells = (gain(one[LAST].right, one[name].right) for one in found)
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return lines
+
+
+def gain(last: Mapping[str, float], before: Mapping[str, float]) -> str:
+    """The mean difference over the questions, paired."""
+    apart = np.array([last[question] - before[question] for question in last])
+    return f"{apart.mean():+.3f} ± {1.96 * apart.std(ddof=1) / len(apart) ** 0.5:.3f}"
 
 
 if __name__ == "__main__":

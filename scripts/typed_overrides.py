@@ -23,6 +23,7 @@ FILE = Path(__file__).parents[1] / "src" / "menon" / "overrides.py"
 TABLES = {
     "columns": "Columns of `data`: question and answer.",
     "natural": "TRPO's step for the policy: max_kl, damping, ...; null: the optimiser's.",
+    "adapter": "LoRA: rank, alpha, targets; null: all weights learn.",
     "critic": "The value model: objective, optimiser, updates_per_step, ...; null: none.",
     "optimiser": "The policy's optimiser: learning_rate, betas, ...",
     "rows": "The settings of given text, in one table.",

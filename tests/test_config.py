@@ -518,9 +518,9 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
             "which adds them up",
         ),
         (
-            {"order": "unsolved", "ahead": 1},
+            {"order": "unsolved", "staleness": 1},
             "in source: order=unsolved chooses a step's questions by the answers of all steps before it, and "
-            "ahead=1 writes it before they are known; set ahead=0 or order=shuffled",
+            "staleness=1 writes it before they are known; set staleness=0 or order=shuffled",
         ),
     ],
 )
@@ -798,6 +798,14 @@ def test_a_run_that_graded_observations_goes_on_as_it_began():
     assert read(RunConfig, settings_as_begun(older)).source.graded_text == "policy"
 
 
+def test_a_run_that_wrote_ahead_goes_on_with_that_staleness():
+    older = json.loads(json.dumps(plain_data(changed(recipe("grpo"), {"staleness": 2}))))
+    older["source"]["ahead"] = older["source"].pop("staleness")
+    assert read(RunConfig, settings_as_begun(older)).source.staleness == 2
+    first = settings_of_format_1(FORMAT_1["grpo"] | {"ahead": 3})
+    assert read(RunConfig, first).source.staleness == 3
+
+
 def test_settings_of_format_1_that_were_changed():
     flat = FORMAT_1["ppo"] | {
         "steps": 3,
@@ -819,9 +827,10 @@ def test_settings_of_format_1_that_were_changed():
 
 def test_questions_by_difficulty_are_not_chosen_ahead():
     with pytest.raises(
-        UserError, match=r"^in source: order=by_difficulty .* ahead=2 .*; set ahead=0 or order=shuffled$"
+        UserError,
+        match=r"^in source: order=by_difficulty .* staleness=2 .*; set staleness=0 or order=shuffled$",
     ):
-        changed(BASE, {"ahead": 2, "order": "by_difficulty"})
+        changed(BASE, {"staleness": 2, "order": "by_difficulty"})
 
 
 def test_given_text_is_not_arranged():

@@ -126,7 +126,7 @@ def test_the_site_builds(tmp_path):
 def test_the_site_refuses_broken_links(tmp_path):
     """A small site, then with four broken links: to a page, an anchor, a picture, a file outside the site."""
     pytest.importorskip("zensical")
-    top = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+    top = ("README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "CHANGELOG.md")
     for name in (*top, "docs/a.md", "benchmarks/results/b.md"):
         page = tmp_path / "repository" / name
         page.parent.mkdir(parents=True, exist_ok=True)

@@ -143,7 +143,7 @@ def idle(monkeypatch):
     monkeypatch.setattr(evaluate, "measured", evaluated)
     for name in (
         *("assembly.sample.sample", "assembly.pretrain.pretrain", "cli.sweep.trained"),
-        "assembly.posterior.draw",
+        *("assembly.posterior.draw", "simulate.plan.planned"),
     ):
         monkeypatch.setattr(f"menon.{name}", understood)
 
@@ -179,7 +179,7 @@ def test_a_line_is_understood(page, line, idle, capsys):
     if "--help" in words:
         assert main([command, *words]) == 0
         return
-    asked = asked_by([word for word in words if word != "full=true"])
+    asked = asked_by([word for word in words if word not in ("full=true", "--json")])
     if asked.recipe in PIPELINES:
         assert planned(asked.recipe, asked.changes).stages
     elif asked.resume is None:
@@ -230,7 +230,7 @@ def test_settings_in_messages_exist():
     names |= {"critic", "optimiser", "natural", "columns", "corpus", "full", "key", "coef", "credit", "ways"}
     names |= {"own_code"}  # the word of the commands that read a run folder
     names |= {"attn_implementation"}  # of transformers
-    names |= {"seeds", "jobs", "sort", "csv"}  # of sweep and runs
+    names |= {"seeds", "jobs", "sort", "csv", "at"}  # of sweep, runs and compare
     named = [
         (path.name, name)
         for path in SOURCE

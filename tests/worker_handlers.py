@@ -4,10 +4,12 @@ start."""
 import os
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
 from menon.processes.child import serve
+from menon.processes.pulse import Pulse
 from menon.processes.wire import Connection
 
 
@@ -94,3 +96,20 @@ class Deaf:
 
     def __call__(self, connection: Connection) -> None:
         time.sleep(60)
+
+
+class Beats:
+    """Says that it runs, and does what it is asked for: "work" makes progress, "wait" waits for ever."""
+
+    def __call__(self, connection: Connection) -> None:
+        lock = threading.Lock()
+
+        def send(data: Any) -> None:
+            with lock:
+                connection.send(data)
+
+        pulse = Pulse(send)
+        while (what := connection.receive().data) != "wait":
+            pulse.progress += 1
+            send(["done", what])
+        threading.Event().wait()

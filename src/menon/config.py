@@ -9,7 +9,7 @@ from menon.arrange import ArrangePart
 from menon.columns import GIVEN, Setup
 from menon.control import ControlPart
 from menon.correction import CorrectionPart
-from menon.engine_settings import Engine as Engine
+from menon.engine_settings import Engine
 from menon.errors import OnBad, UserError, at_least
 from menon.loss import LossPart
 from menon.loss.aggregation import AggregationPart
@@ -39,9 +39,10 @@ from menon.rollout.groups import Groups
 from menon.rollout.turns import GradedText
 from menon.select import SelectPart
 from menon.settings import FreeSettings, choice, choice_or_else, merged, nested, plain_data, read
-from menon.shaping import ShapingPart
+from menon.shaping import AnswerProbability, ShapingPart
 from menon.short_names import spelt_out
 from menon.types import Sampling
+from menon.update.adapter import Adapter
 from menon.update.optimiser import NaturalGradient, Optimiser
 from menon.update.reference import ReferencePart
 from menon.update.teacher_settings import TeacherSettings
@@ -138,9 +139,10 @@ class OnlineSource:
     """What the reward reads of an answer in turns. policy: what the policy wrote, with a line break in place
     of each observation; all: also the observations. With `all` an environment must print nothing that the
     reward would take for an answer."""
-    ahead: int = 0
-    """Steps that may be written before earlier ones are learned from. A separate thread and a sampler with a
-    copy of the weights write them. 0: each step is written by the newest weights."""
+    staleness: int = 0
+    """How many versions older than the weights that learn from it a token may be. A separate thread and a
+    sampler with a copy of the weights write later steps while earlier ones are learned from, and unfinished
+    answers go on with new weights. 0: each step is written by the newest weights."""
 
     def __post_init__(self) -> None:
         for name in ("heldout", "prompts_per_step", "samples_per_prompt", "max_new_tokens", "max_turns"):
@@ -148,11 +150,12 @@ class OnlineSource:
                 at_least(1, name, value)
         at_least(0, "report_questions", self.report_questions)
         at_least(0, "heldout_seed", self.heldout_seed)
-        at_least(0, "ahead", self.ahead)
-        if self.ahead and self.order != "shuffled":  # a resumed run could not choose as this one does
+        at_least(0, "staleness", self.staleness)
+        if self.staleness and self.order != "shuffled":  # a resumed run could not choose as this one does
             raise UserError(
                 f"order={self.order} chooses a step's questions by the answers of all steps before it, and "
-                f"ahead={self.ahead} writes it before they are known; set ahead=0 or order=shuffled"
+                f"staleness={self.staleness} writes it before they are known; set staleness=0 or "
+                "order=shuffled"
             )
         if self.temperature <= 0:
             raise UserError(
@@ -183,6 +186,9 @@ class Policy:
     head: Literal["none", "reward"] = "none"
     """reward: a scalar head, which gives every text a score. Checkpoints are then sequence classifiers, for
     `reward.model` of other runs."""
+    adapter: Adapter | None = None
+    """LoRA: small matrices learn beside frozen weights; null: all weights learn. If `model` is the folder of
+    an adapter, it goes on with that one; with null its weights are added to those of its model."""
     optimiser: Optimiser = field(default_factory=Optimiser)
     """AdamW: learning rate, moments, schedule, clipping."""
     natural: NaturalGradient | None = None
@@ -197,6 +203,11 @@ class Policy:
         at_least(1, "updates_per_step", self.updates_per_step)
         if "" in self.add_tokens or len(set(self.add_tokens)) < len(self.add_tokens):
             raise UserError("add_tokens names a token twice, or an empty one; name each token once")
+        if self.adapter is not None and self.add_tokens:
+            raise UserError(
+                "an adapter leaves the embeddings as they are, so added tokens would never learn; leave "
+                "add_tokens out, or set adapter=null"
+            )
 
 
 @dataclass(frozen=True)
@@ -311,6 +322,7 @@ class RunConfig:
                 "leave it out"
             )
         check(setup_of(self))
+        self.engine.check_whole(self._needs_whole)
         if self.models.policy.head != "none" and self.asks:
             raise UserError(
                 "a model with a reward head scores texts and is asked no questions; start from the recipe "
@@ -321,6 +333,18 @@ class RunConfig:
                 "teacher_question is about questions that the policy answers, and this run learns from given "
                 "text; leave it out, or start from the recipe self_distill"
             )
+
+    @property
+    def _needs_whole(self) -> dict[str, bool]:
+        """What needs a whole model in one process, by its name, and whether this run has it."""
+        models, rows = self.models, self.rows
+        return {
+            "natural": models.policy.natural is not None,
+            "teachers (several)": bool(models.teachers),
+            "teacher_question": bool(models.teacher_questions),
+            "answer_probability": any(isinstance(p, AnswerProbability) for p in self.advantage.values()),
+            "negatives": rows is not None and rows.negatives != "none",
+        }
 
     @property
     def asks(self) -> bool:

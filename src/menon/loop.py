@@ -14,6 +14,7 @@ import numpy as np
 
 from menon.errors import NothingLearned, UserError
 from menon.record import checkpoint
+from menon.record.asynchrony import asynchrony
 from menon.record.checkpoint import Snapshot
 from menon.record.clock import Clock
 from menon.record.folder import RunFolder, restart_command, resume_command, writing
@@ -176,7 +177,7 @@ def advance(
         gathered = run.source.next()
     gathered = gathered.settled(folder.view.accuracy_known)
     if gathered.waited:
-        folder.event("waited", step - 1, seconds=gathered.waited, what="text that is written ahead")
+        folder.event("waited", step - 1, seconds=gathered.waited, what="text that is written beside")
     check_graders(gathered.graded, f"step {step}", after_repair(folder, step - 1))
     for setting in run.needs_truth:
         check_known(gathered.graded, setting)
@@ -191,6 +192,8 @@ def advance(
     with writing(folder.path):
         folder.record(report, run.spans)
     folder.event("published", step, version=published.version, fingerprint=published.fingerprint)
+    if gathered.wrote:
+        folder.event("wrote", step, **gathered.wrote)
     watch.stepped(report)
     return report, state
 
@@ -232,6 +235,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
         "after": None if stopped else folder.evaluation(step),
         "warnings": folder.view.warnings,
         **({"left_out": dict(run.left_out)} if run.left_out else {}),
+        **({"asynchrony": beside} if (beside := asynchrony(folder.view)) else {}),
     }
     if stopped:
         watch.notify(f"stopped after step {step} of {run.steps}; go on with `{folder.resume_command}`")

@@ -262,6 +262,22 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "dynamic/all_wrong": ("groups", "groups with a mean accuracy of at most lo"),
         "dynamic/ungraded": ("groups", "groups without a known correctness"),
         "dynamic/failed_answers": ("answers", "answers of all groups whose grader failed"),
+        "staleness/mean": (
+            "versions",
+            "how much older than the weights that learn from it the weights were that wrote a token; absent, "
+            "like the next three, in a step whose text is all of the newest weights",
+        ),
+        "staleness/max": ("versions", "the oldest token"),
+        "staleness/several": ("share", "answers that were written by several versions of the weights"),
+        "staleness/by/NUMBER": ("share", "tokens that are so many versions older"),
+        "async/groups_begun": ("groups", "groups that began since the step before; only with `staleness`"),
+        "async/groups_ready": ("groups", "groups of later steps that are whole and wait"),
+        "async/groups_open": ("groups", "groups of later steps that are begun and not whole"),
+        "async/computed_again": (
+            "tokens",
+            "tokens of this step's prompts and unfinished answers that were computed once more, because new "
+            "weights came",
+        ),
         "best_of/written_reward": (
             "reward",
             "mean reward of all answers that were written: the policy's own",

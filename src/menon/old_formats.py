@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from menon.config import Control, Engine, Models, OnlineSource, Policy
+from menon.config import Control, Models, OnlineSource, Policy
+from menon.engine_settings import Engine
 from menon.settings import Tree, merged, nested
+
+RENAMED = {"ahead": "staleness"}
+"""Names of settings of a source in earlier versions -> their names now."""
 
 
 def settings_of_format_1(settings: Mapping[str, Any]) -> Tree:
     """The settings of a run.json without a format number, in which each stood at the top."""
+    settings = renamed(settings)
     tree: Tree = {}
     for owner in ("control", "source", "models.policy", "models", "engine"):
         cls = {
@@ -30,5 +35,10 @@ def settings_as_begun(settings: Mapping[str, Any]) -> Tree:
     tree = dict(settings) if "control" in settings else settings_of_format_1(settings)
     source = tree.get("source")
     if isinstance(source, dict) and source.get("environment") is not None:
-        tree["source"] = {"graded_text": "all"} | source  # the reward of older versions read the observations
-    return tree
+        source = {"graded_text": "all"} | source  # the reward of older versions read the observations
+    return tree | {"source": renamed(source)} if isinstance(source, dict) else tree
+
+
+def renamed(settings: Mapping[str, Any]) -> Tree:
+    """The settings under their names of now."""
+    return {RENAMED.get(name, name): value for name, value in settings.items()}

@@ -85,9 +85,10 @@ SETTINGS: dict[str, str] = {
     "dtype=bfloat16": "bf16",
     "dtype": "torch_dtype precision model_dtype param_dtype mixed_precision",
     "slots": "max_num_seqs rollout_max_num_seqs max_running_requests num_concurrent",
-    "ahead": (
-        "async_train max_async_level async_queue_size staleness_threshold max_off_policy_steps async_level "
-        "async_rollout max_staleness"
+    "staleness": (
+        "ahead async_train max_async_level async_queue_size staleness_threshold max_off_policy_steps "
+        "async_level async_rollout max_staleness max_staleness_steps max_head_offpolicyness off_by_n "
+        "max_weight_staleness max_trajectory_age_steps async_steps max_steps_off_policy"
     ),
     "order": "shuffle shuffle_dataset rollout_shuffle curriculum data.shuffle",
     "stop": "stop_strings stop_sequences rollout_stop stop_token_ids",

@@ -162,9 +162,10 @@ class Overrides(TypedDict, total=False):
     """What the reward reads of an answer in turns. policy: what the policy wrote, with a line break in
     place of each observation; all: also the observations. With `all` an environment must print
     nothing that the reward would take for an answer."""
-    ahead: int
-    """Steps that may be written before earlier ones are learned from. A separate thread and a sampler
-    with a copy of the weights write them. 0: each step is written by the newest weights."""
+    staleness: int
+    """How many versions older than the weights that learn from it a token may be. A separate thread
+    and a sampler with a copy of the weights write later steps while earlier ones are learned from,
+    and unfinished answers go on with new weights. 0: each step is written by the newest weights."""
     model: str
     """A folder, a name on the Hugging Face hub, or base or search_base. The last two are built in."""
     add_tokens: Sequence[str]
@@ -198,6 +199,9 @@ class Overrides(TypedDict, total=False):
     """Largest norm of the whole gradient; 0 is off."""
     tokens_per_forward: int
     """Padded tokens of the forward passes that run at a time. It affects memory only."""
+    sampler: Part
+    """Who writes the answers: builtin, vllm or openai. vllm needs sampler.python=PATH, the interpreter
+    of an environment that has it; openai is a server."""
     slots: int
     """Answers that are written at the same time. Affects memory and speed only."""
     fixed_slots: bool
@@ -209,6 +213,23 @@ class Overrides(TypedDict, total=False):
     """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights."""
     device: str
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
+    ranks: int
+    """Processes that share each model: each holds a part of all weights, gradients and moments, and
+    computes its part of each update. On GPUs each has its own. 1: the models are in the run's own
+    process."""
+    checkpointing: bool
+    """Compute each layer again in the backward pass instead of keeping what is inside it: less memory,
+    about a third more time."""
+    offload: bool
+    """With ranks on GPUs: keep weights, gradients and moments in the memory of the host."""
+    samplers: int | None
+    """Processes that write text, each with its own copy of the weights, on the threads divided by
+    their number; null: the run's own process writes, or one where Ray places them."""
+    colocated: bool
+    """Samplers and learner take turns on one machine: the learner's weights and moments wait in a file
+    while text is written, and the samplers' caches are freed while it learns."""
+    placement: Part
+    """Where the processes of the run are: `local` or `ray`."""
     advantage: Mapping[str, Any]
     """Credit: parts by name, in the order in which they run."""
     objective: Mapping[str, Any]
@@ -248,6 +269,8 @@ class Overrides(TypedDict, total=False):
     """Columns of `data`: question and answer."""
     natural: Table | None
     """TRPO's step for the policy: max_kl, damping, ...; null: the optimiser's."""
+    adapter: Table | None
+    """LoRA: rank, alpha, targets; null: all weights learn."""
     critic: Table | None
     """The value model: objective, optimiser, updates_per_step, ...; null: none."""
     optimiser: Table | None

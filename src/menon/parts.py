@@ -92,8 +92,8 @@ class Around:
     """(model, with probabilities) -> `reward.judge.Complete` of a model in this process."""
     connect_judge: Callable[[str, str, str, int], Any] = _absent
     """(URL, model, environment variable of the key) -> `reward.judge.Complete` of a server."""
-    load_preference: Callable[[str], Any] = _absent
-    """Model -> `reward.preference.Score`."""
+    load_preference: Callable[[str, bool], Any] = _absent
+    """(model, whether its texts begin with the policy's prompt) -> `reward.preference.Score`."""
 
     def __post_init__(self) -> None:
         at_least(1, "prompts_per_step", self.prompts_per_step)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from menon.batch import Batch
 from menon.parts import Observes, Stateful
 from menon.record.clock import Clock
-from menon.record.metrics import batch_metrics, step_report, text_metrics
+from menon.record.metrics import batch_metrics, staleness, step_report, text_metrics
 from menon.source.protocols import Gathered
 from menon.types import Metric, StepReport, UpdateRecord, merge
 from menon.update.arranged import Arrange, arrange
@@ -76,7 +76,8 @@ def improve(
             host.follow("teacher", "policy", plan.teacher_rate)
     with clock("report"):
         texts = text_metrics(gathered.graded) if gathered.graded else {}
-        found = batch_metrics(batch, gathered.batch) | texts | dict(gathered.metrics)
+        stale = staleness(gathered.batch, step - 1)
+        found = batch_metrics(batch, gathered.batch) | texts | stale | dict(gathered.metrics)
         merge(metrics, found | arranged | steered(batch))
         report = step_report(step, gathered.graded, batch, metrics, updates)
     return report, state

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn.functional import cosine_similarity
 
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.assembly.given import build_given
@@ -52,7 +53,7 @@ def metrics_of(run: Path) -> list[dict]:
 @pytest.mark.parametrize("policy", ["policy", "gpt2"])
 @pytest.mark.parametrize("teacher", ["teacher", "as_wide"])
 def test_what_a_run_measures(policy, teacher, models, sums):
-    """The mean over learned tokens of the squared distance of both pairs of layers, (1, 2) and (2, 3)."""
+    """The mean over learned tokens of 1 - cos of both pairs of layers, (1, 2) and (2, 3)."""
     named = {"model": str(models[policy]), "teacher": str(models[teacher])}
     with build_given(changed(recipe(NAME), settings(models, sums, **named))) as run:
         held, measured = run.measure.args[0], run.measure()
@@ -67,7 +68,7 @@ def test_what_a_run_measures(policy, teacher, models, sums):
         total = torch.zeros(len(tokens))
         for i, j in ((1, 2), (2, 3)):
             mapped = own[i][0] @ heads[f"projection_{i}_{j}"].weight.detach().T if heads else own[i][0]
-            total += (mapped - their[j][0]).square().mean(-1)
+            total += 1 - cosine_similarity(mapped, their[j][0], dim=-1)
         found.append(total[:-1][learned[1:]])
     assert measured["distill/features"] == pytest.approx(float(torch.cat(found).mean()), rel=1e-4)
 

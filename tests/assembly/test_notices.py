@@ -34,7 +34,22 @@ def placed_of(tokenizer: Any, parameters: int = 20_000_000) -> Any:
 def told(config: RunConfig, questions: list[Any], tokenizer: Any, parameters: int = 20_000_000) -> list[str]:
     rows = [{"question": one} for one in questions]
     placed = placed_of(tokenizer, parameters)
-    return list(notices(config.source, config.models, config.control.steps, rows, placed))
+    about = config.source, config.models, config.objective
+    return list(notices(*about, config.control.steps, rows, placed))
+
+
+def test_text_of_older_weights_that_nothing_weighs():
+    def said(**settings: Any) -> list[str]:
+        config = changed(recipe("grpo"), {"learning_rate": 3e-4, "staleness": 1} | settings)
+        return told(config, ["1+1?"], tokenizer_of("metaspace_first"))
+
+    assert said() == [
+        "staleness=1 learns from text of older weights, and no term weighs it by how likely it is now; set "
+        "objective.policy.correction='[{kind: importance}]', or old=behaviour for a loss that clips its ratio"
+    ]
+    assert said(staleness=0) == []
+    assert said(old="behaviour") == []
+    assert said(**{"objective.policy.correction": [{"kind": "importance"}]}) == []
 
 
 @pytest.mark.parametrize(

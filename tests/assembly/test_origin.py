@@ -18,6 +18,10 @@ from menon.errors import UserError
 from menon.record.origin import canonical
 from tiny_run import Watching
 
+LENGTH = """
+def length(prompt, completion, answer, **columns):
+    return float(len(completion) % 2)
+"""
 CHAT = "{% for m in messages %}{{ m['content'] }}:{% endfor %}"
 
 
@@ -31,12 +35,13 @@ def begun(tmp_path_factory) -> Path:
     rows = [{"question": f"{i}+{i}", "answer": str(2 * i), "level": i} for i in range(20)]
     for name, some in (("rows", rows[:12]), ("heldout", rows[12:])):
         (path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    (path / "own.py").write_text(LENGTH)
     menon.train(
         "grpo",
         model=str(path / "model"),
         data=str(path / "rows.jsonl"),
         heldout_data=str(path / "heldout.jsonl"),
-        reward=f"{Path(__file__).parent}/test_origin.py:length",
+        reward=f"{path}/own.py:length",
         template="chat",
         reference="frozen",
         max_new_tokens=4,
@@ -59,10 +64,6 @@ def kept(begun, tmp_path) -> Iterator[None]:
     yield
     shutil.rmtree(begun)
     shutil.move(tmp_path / "kept", begun)
-
-
-def length(prompt, completion, answer, **columns) -> float:
-    return float(len(completion) % 2)
 
 
 def goes_on(path: Path, steps: int = 2) -> list[str]:

@@ -2,16 +2,19 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from tokenizers import processors
 
 from helpers import END, Kind, tiny_model, tiny_tokenizer
 from menon.assembly.chat_template import chat_with
 from menon.assembly.given import build_given
+from menon.assembly.reward_models import with_models
 from menon.assembly.run import resume
 from menon.config import changed
 from menon.engines.added_tokens import PAD
@@ -19,6 +22,7 @@ from menon.engines.hf_models import export, load_policy
 from menon.engines.preference_model import load_preference_model
 from menon.engines.reward_model import check_classifier
 from menon.errors import UserError
+from menon.parts import Around
 from menon.python import train
 from menon.recipes import recipe
 from menon.report.terminal import terminal
@@ -97,15 +101,22 @@ CHAT = (
 
 def test_a_chat_model_scores_a_turn_as_it_was_learned(data, tmp_path):
     """`reward=preference` reads the policy's prompt, with the markup of its chat template, and the answer up
-    to the token that ends its turn: the very tokens that were learned, so the score is the learner's own."""
+    to the token that ends its turn: the very tokens that were learned, so the score is the learner's own. The
+    tokenizer would put a token in front of a text; the template writes none there."""
     tokenizer = copy.deepcopy(tiny_tokenizer())
+    front = processors.TemplateProcessing(f"{END} $A", special_tokens=[(END, 256)])
+    tokenizer.backend_tokenizer.post_processor = front
     tokenizer.chat_template = CHAT
     export(tiny_model(), tokenizer, tmp_path / "model")
     own = settings(tmp_path / "model", data, template="chat", max_tokens=64)
     report = train("reward_model", steps=3, out=str(tmp_path / "run"), **own)
     assert report["after"]["pairs/accuracy"] > 0.8
     checkpoint = tmp_path / "run" / "checkpoints" / "latest"
-    reward = Preference(model=load_preference_model(str(checkpoint)), mean=0.25, std=2.0)
+    raw = Preference(str(checkpoint), mean=0.25, std=2.0)
+    reward, of_texts = (
+        raw.build(with_models(Around(), lambda: torch.device("cpu"), template=template))
+        for template in ("chat", "none")
+    )
     chat = chat_with(tokenizer)
     assert chat is not None
     with build_given(changed(recipe("reward_model"), own)) as built:
@@ -117,11 +128,15 @@ def test_a_chat_model_scores_a_turn_as_it_was_learned(data, tmp_path):
         text = bytes(t for t in row.tolist() if t < 256).decode()
         question, answer = text.removeprefix("<user>").split("<assistant>")
         prompt = chat([{"role": "user", "content": question}], None)
-        assert tokenizer(prompt + answer)["input_ids"] == row.tolist()[:-1]
+        assert tokenizer(prompt + answer)["input_ids"] == [256, *row.tolist()[:-1]]
         verdict = reward(prompt, answer, "")
         assert verdict.parts["raw"] == pytest.approx(expected, abs=1e-5)
         assert verdict.score == pytest.approx((expected - 0.25) / 2, abs=1e-5)
     assert reward(prompt, answer, "", finish="length").score == 0
+    assert abs(of_texts(prompt, answer, "").parts["raw"] - expected) > 1e-3
+    formatted = replace(raw, template="{question}{response}")
+    own_text = formatted.build(with_models(Around(), lambda: torch.device("cpu"), template="chat"))
+    assert own_text("3+1=", " 4", "") == of_texts("3+1=", " 4", "")
 
 
 def rows_of(batch) -> tuple[torch.Tensor, ...]:

@@ -1,13 +1,17 @@
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from helpers import prompt, tiny_model, tiny_tokenizer, without_kernels
 from menon.assembly import samplers
 from menon.assembly.rollout_memory import at_once, check_memory
 from menon.assembly.samplers import sampler_of
+from menon.assembly.site import Site
 from menon.config import RunConfig, around_of, changed
 from menon.engines.decoding import torch_sampler
 from menon.engines.decoding.torch_sampler import TorchSampler
@@ -23,11 +27,19 @@ def config(**changes) -> RunConfig:
     return changed(grpo(), {**sizes, **changes})
 
 
+def sampler_for(made: RunConfig, model: PreTrainedModel, notify: Callable[[str], None]) -> Any:
+    return sampler_of(
+        made.source, made.engine, made.control, model, tiny_tokenizer(), notify, Site(made.engine, 0)
+    )
+
+
 def test_the_configs_settings_reach_the_sampler():
     told: list[str] = []
     model = tiny_model()
     made = config(slots=7, fixed_slots=True, seed=3)
-    sampler = sampler_of(made.source, made.engine, made.control, model, tiny_tokenizer(), told.append)
+    sampler = sampler_of(
+        made.source, made.engine, made.control, model, tiny_tokenizer(), told.append, Site(made.engine, 0)
+    )
     assert sampler.model is model
     assert (sampler.slots, sampler.fixed_slots, sampler.seed, told) == (7, True, 3, [])
 
@@ -37,7 +49,9 @@ def test_a_machine_without_bfloat16_is_told_and_works(monkeypatch):
     told: list[str] = []
     model = tiny_model()
     made = config(dtype="bfloat16")
-    sampler = sampler_of(made.source, made.engine, made.control, model, tiny_tokenizer(), told.append)
+    sampler = sampler_of(
+        made.source, made.engine, made.control, model, tiny_tokenizer(), told.append, Site(made.engine, 0)
+    )
     assert told == [
         "this cpu has no bfloat16 instructions and emulates them slowly; dtype=float32 is faster here"
     ]

@@ -22,6 +22,7 @@ from menon.loss import Distill
 from menon.prompts.sources import BadRow
 from menon.python import train
 from menon.recipes import recipe
+from menon.record.reader import RunView
 from menon.report.terminal import terminal
 from menon.select import Hinted
 from menon.source.protocols import Gathered
@@ -184,7 +185,6 @@ def learn_once(run) -> dict[str, torch.Tensor]:
     "more",
     [
         {"recipe": "sdpo", "teacher_question": TEXTS},
-        {"recipe": "sdpo", "teacher_question": TEXTS, "ahead": 1},
         {"recipe": "sdpo", "teacher": "policy", "teacher_rate": 0},
         {"recipe": "self_distill", "teacher_rate": 0.5},
     ],
@@ -204,6 +204,19 @@ def test_a_run_that_stops_and_goes_on(more, policy, data, tmp_path):
         prints.append([line["fingerprint"] for line in metrics_of(tmp_path / run)])
     assert prints[0] == prints[1]
     assert len(set(prints[0])) == 4
+
+
+def test_a_run_that_is_written_beside_goes_on_with_the_same_questions(policy, data, tmp_path):
+    """What was lost with the first session is asked again, by the newest weights."""
+    given = settings(policy, data, save_every=2, staleness=1, teacher_question=TEXTS, steps=4)
+    asked = []
+    for name, first in (("whole", 4), ("parts", 2)):
+        train("sdpo", **{**given, "steps": first}, out=str(tmp_path / name))
+        if first < 4:
+            resume(tmp_path / name, {"steps": 4}, terminal)
+        view = RunView.open(tmp_path / name)
+        asked.append([row["prompt_index"] for step in range(1, 5) for row in view.transcripts.rows(step)])
+    assert asked[0] == asked[1]
 
 
 def metrics_of(run: Path) -> list[dict]:

@@ -212,8 +212,8 @@ def test_compare(tmp_path, capsys):
 
 def test_mistakes_of_compare(tmp_path, capsys):
     assert refused(capsys, "compare", "a.json", "b.json", "c.json") == (
-        "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json B.json, or "
-        "menon compare RUN"
+        "compare takes two results of `menon eval`, one run or more, or sets of runs with commas between "
+        "their runs: menon compare A.json B.json, menon compare RUN, or menon compare a-0,a-1,a-2 b-0,b-1,b-2"
     )
     assert refused(capsys, "compare", "a.json") == (
         "a.json holds no run, so there is nothing to compare it with; name two results of `menon eval`"

@@ -15,6 +15,7 @@ from menon.assembly.run import configured
 from menon.cli import explain as explaining
 from menon.cli import main
 from menon.cli.command import asked_by
+from menon.cli.explain import off_policy
 from menon.config import RunConfig, changed, setup_of
 from menon.errors import UserError
 from menon.recipes import RECIPES, published, recipe
@@ -35,6 +36,8 @@ def test_sizes_of_a_step():
     assert (found.step.answers, found.step.tokens, found.per_update) == (256, 24_576, 128)
     assert (found.updates, found.lag) == (60, 1)
     assert sizes(changed(recipe("grpo"), {"updates_per_step": 8})).lag == 7
+    stale = sizes(changed(recipe("grpo"), {"updates_per_step": 2, "staleness": 3}))
+    assert off_policy(stale) == "an answer is learned from at most 7 updates late (staleness=3)"
 
 
 def test_sizes_of_trees():

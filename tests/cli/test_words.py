@@ -96,7 +96,7 @@ def test_mistakes(words, sentence):
         ),
         (
             ["compare", "a", "b", "k=8"],
-            "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json",
+            "compare takes two results of `menon eval`, one run or more, or sets of runs",
         ),
         (
             ["rescore", "a", "--rewrd", "b"],

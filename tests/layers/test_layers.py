@@ -88,6 +88,11 @@ MAY: dict[str, set[str]] = {
     | PROTOCOLS,
     "step": DATA | {"menon.record", "menon.update"} | PROTOCOLS,
     "loop": DATA | {"menon.record", "menon.step"} | PROTOCOLS,
+    "simulate": DATA
+    | {f"menon.{part}" for part in ("simulate", "source", "rollout", "record", "step", "loop")}
+    | {f"menon.{part}" for part in ("advantage", "loss")}
+    | PROTOCOLS
+    | {"menon.update.terms"},
     "report": STANDARD
     | {"menon.record", "menon.report", "menon.settings", "menon.types", "menon.__version__", "rich"},
     "eval": STANDARD
@@ -100,7 +105,17 @@ MAY: dict[str, set[str]] = {
         f"menon.{part}"
         for part in ("update", "rollout", "sync", "processes", "http", "engines", "limit", "state_codec")
     }
-    | {"transformers", "tokenizers", "safetensors", "huggingface_hub", "psutil", "numba"},
+    | {
+        "transformers",
+        "tokenizers",
+        "safetensors",
+        "huggingface_hub",
+        "psutil",
+        "numba",
+        "ray",
+        "peft",
+        "vllm",
+    },
 }
 """Room of the package -> prefixes of what it may import beside the standard library."""
 

@@ -298,7 +298,10 @@ def test_rates_and_lengths_fit_the_model_that_a_stage_begins_with(tiny):
         ({"write.colour": 2}, "stage write_1: unknown setting 'colour'"),
         ({"hint": "think"}, "hint has no {q}, where the question goes; put it in"),
         ({"write.hint": "{q}{clue}"}, "stage write_1: hint puts in {clue}, and the row of"),
-        ({"write.ahead": 1}, "stage write_1: a stage that writes answers each question once and in one turn"),
+        (
+            {"write.staleness": 1},
+            "stage write_1: a stage that writes answers each question once and in one turn",
+        ),
         ({"write_1.model": "stage:sft_9"}, "stage write_1 reads stage:sft_9 (model), and there is no such"),
     ],
 )

@@ -13,14 +13,15 @@ from menon.errors import UserError
 from menon.pipeline import run as pipelines
 from menon.pipeline.join import Join
 from menon.pipeline.lessons import Lessons
+from menon.pipeline.own_pairs import OwnPairs
 from menon.pipeline.plan import planned
 from menon.pipeline.small import Small
 from menon.pipeline.stage import Here
 from menon.report.terminal import Terminal, terminal
 
 STAGES = (
-    *("lessons", "cold_start", "reason", "reject", "join", "sft", "preference", "rules"),
-    *("general", "small", "distill"),
+    *("lessons", "cold_start", "reason", "reject", "join", "sft", "rules", "own", "own_pairs"),
+    *("preference", "general", "small", "distill"),
 )
 
 
@@ -51,6 +52,7 @@ def tiny(tmp_path, monkeypatch) -> dict[str, Any]:
         **{f"lessons.{name}": value for name, value in lessons.items()},
         "reject.prompts": 8,
         "reject.min_reward": 0,
+        "own.prompts": 8,
         "join.most": {"reasoning": 12, "general": 10},
         "small.updates": 2,
         "small.shape": {
@@ -92,7 +94,7 @@ class Ends(Terminal):
     """Ends the process in the first step of general RL."""
 
     def stepped(self, report: Any) -> None:
-        if Path("made/9_general").exists():
+        if Path("made/11_general").exists():
             raise Killed
 
 
@@ -101,7 +103,7 @@ def test_a_killed_r1_goes_on_as_if_it_had_not_been(tiny):
     assert tuple(whole["stages"]) == STAGES[:-2]
     with pytest.raises(Killed):
         start(tiny, skip="small,distill", show=lambda header: Ends(header))
-    assert not Path("made/9_general/report.json").exists()
+    assert not Path("made/11_general/report.json").exists()
     made = go_on()
     assert tuple(made["stages"]) == STAGES[:-2]
     assert models("whole") == models("made")
@@ -109,9 +111,12 @@ def test_a_killed_r1_goes_on_as_if_it_had_not_been(tiny):
     assert model_of("sft") == "model"  # the base, not the policy of before
     assert model_of("rules") == "made/6_sft/checkpoints/latest"
     taste = settings_of("general")["source"]["reward"]["parts"]["taste"]
-    assert taste["rule"]["model"] == "made/7_preference/checkpoints/latest"
+    assert taste["rule"]["model"] == "made/10_preference/checkpoints/latest"
     assert taste["only"] == {"kind": "general"}
-    graded = json.loads(Path("made/9_general/metrics.jsonl").read_text().splitlines()[0])
+    pairs = [json.loads(line) for line in Path("made/9_own_pairs/rows.jsonl").read_text().splitlines()]
+    assert {row["from"] for row in pairs} == {"given", "own"}
+    assert settings_of("preference")["rows"]["data"] == "made/9_own_pairs/rows.jsonl"
+    graded = json.loads(Path("made/11_general/metrics.jsonl").read_text().splitlines()[0])
     assert {"reward/parts/answer", "reward/parts/taste", "reward/parts/language"} <= graded.keys()
     asked = [
         made["stages"][name]["after"]["n"] for name in ("cold_start", "reason", "sft", "rules", "general")
@@ -126,12 +131,12 @@ def test_stages_are_left_out_and_their_files_named(tiny):
         start(tiny, skip="cold_start")
     with pytest.raises(UserError, match=r"stage distill reads what small makes .*, and small is skipped"):
         start(tiny, skip="small")
-    left = "cold_start,reason,reject,join,sft,preference,rules,general"
+    left = "cold_start,reason,reject,join,sft,rules,own,own_pairs,preference,general"
     own = dict.fromkeys(("reasoning", "questions", "heldout_data"), "rows.jsonl")
     settings = {name: value for name, value in tiny.items() if name.partition(".")[0] not in left}
     made = start(settings, skip=f"lessons,{left}", **own, **{"distill.data": "rows.jsonl"})
     assert tuple(made["stages"]) == ("small", "distill")
-    assert model_of("distill") == "made/10_small/model"
+    assert model_of("distill") == "made/12_small/model"
     assert made["stages"]["distill"]["after"]["n"] == 6
 
 
@@ -161,6 +166,32 @@ def test_files_that_cannot_be_joined(tmp_path, text, said):
     (tmp_path / "bad.jsonl").write_text(text)
     with pytest.raises(UserError, match=said):
         Join({"bad": str(tmp_path / "bad.jsonl")}).run(here(tmp_path / "out"))
+
+
+def test_own_answers_stand_beside_the_preferred_ones(tmp_path):
+    """Those that are the preferred one are counted and make no pair."""
+    given = [{"prompt": "a?", "chosen": "good", "rejected": "bad", "more": 1}]
+    written = [{"question": "a?", "answer": answer, "gold": "good"} for answer in ("goof", "good ", "go")]
+    for name, rows in (("given", given), ("written", written), ("equal", written[1:2])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "none.jsonl").write_text(json.dumps({**written[0], "gold": None}) + "\n")
+
+    def run(name: str) -> None:
+        OwnPairs(str(tmp_path / "given.jsonl"), str(tmp_path / f"{name}.jsonl")).run(here(tmp_path / name))
+
+    run("written")
+    made = [json.loads(line) for line in (tmp_path / "written/rows.jsonl").read_text().splitlines()]
+    assert made == [
+        {**given[0], "from": "given"},
+        {"prompt": "a?", "chosen": "good", "rejected": "goof", "from": "own"},
+        {"prompt": "a?", "chosen": "good", "rejected": "go", "from": "own"},
+    ]
+    report = json.loads((tmp_path / "written/report.json").read_text())
+    assert report["rows"] == {"given": 1, "own": 2, "equal": 1}
+    with pytest.raises(UserError, match=r"all 1 answers of .* are the preferred ones"):
+        run("equal")
+    with pytest.raises(UserError, match="an answer without a preferred one beside it; let the stage"):
+        run("none")
 
 
 def test_settings_of_the_stages_that_cannot_be():

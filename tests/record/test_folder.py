@@ -202,14 +202,22 @@ def test_saving_syncs_the_metrics_first(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("device", "available", "level"),
+    ("device", "staleness", "available", "level"),
     [
-        ("cpu", True, "replay"),
-        ("auto", False, "replay"),
-        ("auto", True, "invariance"),
-        ("cuda:1", True, "invariance"),
+        ("cpu", 0, True, "replay"),
+        ("auto", 0, False, "replay"),
+        ("auto", 0, True, "invariance"),
+        ("cuda:1", 0, True, "invariance"),
+        ("cpu", 1, False, "order"),
+        ("cuda:1", 1, True, "order"),
     ],
 )
-def test_a_gpu_promises_less(device, available, level, monkeypatch):
+def test_a_gpu_promises_less_and_so_does_staleness(device, staleness, available, level, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert determinism(device) == level
+    assert determinism({"engine": {"device": device}, "source": {"staleness": staleness}}) == level
+
+
+def test_run_json_finds_settings_in_their_tables(tmp_path):
+    settings = {"engine": {"device": "cpu"}, "source": {"staleness": 1}, "control": {"seed": 3}}
+    with RunFolder.create(tmp_path / "run", settings) as folder:
+        assert (folder.about["determinism"], folder.about["seed"]) == ("order", 3)

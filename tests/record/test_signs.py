@@ -16,7 +16,8 @@ from menon.loop import loop
 from menon.parts import Around
 from menon.record.reader import RunView
 from menon.record.sign import Kind
-from menon.record.signs import STOP, Signs, Tally, first_signs
+from menon.record.signs import STOP, Signs, first_signs
+from menon.record.tally import Tally
 from menon.rollout.groups import answer
 from menon.types import NOT_APPLICABLE, Graded, Request, Rollout, Sampling, StepReport, Verdict
 from scripted import complete, question
@@ -114,7 +115,8 @@ def test_equal_rewards_are_no_sign_where_a_teacher_teaches():
     found = [signs.after(step(WRONG, n, grad_norm=0.0)) for n in (4, 5)][1]
     assert found is not None
     assert found.sentence == (
-        "policy and teacher agree, or every token is clipped, masked or left out by the objective"
+        "policy and teacher agree, or every token is clipped, masked or left out; look at the clips and "
+        "masks of the objective"
     )
 
 

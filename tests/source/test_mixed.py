@@ -65,7 +65,7 @@ def test_only_the_source_of_a_step_hears_what_was_learned_and_all_hear_of_new_we
 def test_in_a_queue_each_report_still_goes_to_its_own_source():
     """Both are asked ahead of what is learned, so the last one asked is not the one that is learned."""
     inner = mixed({"a": 1, "b": 1})
-    queue = Queued(inner, ahead=1)
+    queue = Queued(inner, staleness=1)
     steps = {}
     for step in range(1, 7):
         gathered = queue.next()
@@ -99,7 +99,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(
         UserError, match=r"'a' of a mixture writes ahead, .* put the queue around the mixture"
     ):
-        Mixed({"a": Queued(rows, ahead=1)}, {"a": 1})
+        Mixed({"a": Queued(rows, staleness=1)}, {"a": 1})
     Mixed({"a": Queued(rows)}, {"a": 1})
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.sync.fingerprint import fingerprint
 from menon.sync.no_sampler import NoSampler
+from menon.sync.pairs import model_tensors
 from menon.sync.protocols import Published
 from menon.types import Request, Sampling
 from scripted import written_by
@@ -32,6 +33,9 @@ class Weights:
 
     def weights(self) -> Mapping[str, Tensor]:
         return self.named
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return model_tensors(self.named)
 
     def open(self, keep: bool = False) -> Any:
         raise NotImplementedError
@@ -142,5 +146,5 @@ def test_without_a_sampler_the_weights_go_nowhere():
     assert channel.publish(4) == Published(4, fingerprint(learner.weights()))
     other_weights(model)
     assert channel.publish(5) == Published(
-        5, fingerprint(tiny_model(seed=5, vocab=V).state_dict(keep_vars=True), like=learner.weights())
+        5, fingerprint(dict(tiny_model(seed=5, vocab=V).named_parameters()))
     )

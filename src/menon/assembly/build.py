@@ -50,11 +50,12 @@ from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.protocols import Reward
 from menon.rollout.environments import Verifiers
 from menon.rollout.groups import answer
-from menon.rollout.protocols import Answer, Grade, Sampler
+from menon.rollout.protocols import Answer, Begins, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
 from menon.settings import plain_data
+from menon.source.asynchronous import Asynchronous
 from menon.source.online import Online
-from menon.source.protocols import Source
+from menon.source.protocols import Gathered, Source
 from menon.source.queued import Queued
 from menon.source.told import Told
 from menon.step import Plan
@@ -79,7 +80,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     should read. Leaving the `with` ends the processes that were started for the run."""
     around = around_here(config.source, config.control.seed, config.engine.device, notify)
     reward_models: dict[str, str] = {}
-    around = with_models(around, lambda: device_of(config.engine.device), reward_models)
+    around = with_models(around, partial(device_of, around.device), reward_models, config.source.template)
     with ExitStack() as undo:
         grade = grade_of(config.source, reward_of(config.source, around))
         undo.callback(close_grade, grade)
@@ -88,7 +89,8 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         config = replace(config, source=asked)
         placed = undo.enter_context(place(config, notify))
         check_sampler(setup_of(config), placed.sampler.gives)
-        for notice in notices(config.source, config.models, config.control.steps, rows, placed):
+        about = config.source, config.models, config.objective
+        for notice in notices(*about, config.control.steps, rows, placed):
             notify(notice)
         with naming_the_base(config.source.data, config.models.policy.model):
             prompts, heldout = (
@@ -107,8 +109,7 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         evaluation = evaluation_of(config.source, heldout, grade, around.sampling, placed)
         online = online_of(config.source, prompts, placed, grade, around)
         policy, machine = config.models.policy, f"{placed.device}, {config.engine.dtype}"
-        source: Source = Queued(online, config.source.ahead) if config.source.ahead else online
-        source = source if hints is None else Told(source, hints)
+        source = written_beside(online, config.source, config.control.steps, hints)
         undo.callback(source.close)
         yield Run(
             plan=plan_of(setup_of(config), around, config.models, config.control),
@@ -169,6 +170,20 @@ def online_of(
         grade,
         around,
     )
+
+
+def written_beside(
+    online: Online, source: OnlineSource, steps: int, hints: Callable[[Gathered], Gathered] | None
+) -> Source:
+    """The source, written while earlier steps are learned from, where the run asks for it. A rollout that
+    cannot pause in the middle of its text, and an environment, which cannot either, are written step by
+    step. Hints for teachers hear of each step when it is learned from."""
+    found: Source = online
+    if source.staleness and isinstance(online.rollout, Begins) and source.environment is None:
+        found = Asynchronous(online, source.staleness, steps)
+    elif source.staleness:
+        found = Queued(online, source.staleness)
+    return found if hints is None else Told(found, hints)
 
 
 def plan_of(setup: Setup, around: Around, models: Models, control: Control) -> Plan:

@@ -12,14 +12,17 @@ from torch import nn
 from menon.assembly.answer_length import length_within
 from menon.assembly.models import model_name
 from menon.assembly.rollout_memory import key_bytes
-from menon.config import Engine, Models, RunConfig, around_of
-from menon.engines import machine
+from menon.config import Models, RunConfig, around_of
+from menon.engine_settings import Engine
+from menon.engines import lora, machine
+from menon.engines.adapter_files import base_named_in, is_adapter
 from menon.engines.decoder import is_family
 from menon.engines.hf_models import cache_per_token, without_weights
 from menon.engines.limits import layers_of, rows_of
 from menon.engines.log_probs import CHUNK
 from menon.limit import Limit
 from menon.rollout.protocols import StepSizes, sizes_of
+from menon.update.adapter import Adapter
 from menon.update.teacher_settings import POLICY
 
 GIB = 2**30
@@ -51,6 +54,17 @@ class ModelSize:
     """Numbers of the matrices that each process of the sampler copies."""
     context: Limit | None = None
     """Most tokens of a sequence that the sampler can write."""
+    linears: tuple[tuple[str, int, int], ...] = ()
+    """Name, numbers in and numbers out of each linear layer that an adapter may be put around."""
+
+    def around(self, adapter: Adapter) -> list[tuple[int, int]]:
+        """Numbers in and out of the layers that an adapter is put around."""
+        ends = [f".{target}" for target in adapter.targets] or [""]
+        return [(a, b) for name, a, b in self.linears if f".{name}".endswith(tuple(ends))]
+
+    def adapter_size(self, adapter: Adapter) -> int:
+        """The numbers of A and B of all layers."""
+        return sum(adapter.rank * (a + b) for a, b in self.around(adapter))
 
 
 @dataclass(frozen=True)
@@ -64,24 +78,30 @@ class Sizes:
     """Updates of the policy in the whole run."""
     lag: int
     """The largest number of updates between the weights that wrote a sequence and those that learn from it.
-    Where no sequence waits for a later step, the mean is half of it."""
+    Where no sequence waits for a later step and none is stale, the mean is half of it."""
+    staleness: int = 0
+    """How many versions older than the weights that learn from it text may be."""
 
 
 def sizes(config: RunConfig) -> Sizes:
     """Computes the sizes of a run from its configuration."""
     count = config.models.policy.updates_per_step
+    stale = config.source.staleness if config.rows is None else 0
     if config.rows is None:
         step = sizes_of(config.source.rollout, around_of(config.source, config.control.seed))
     else:
         texts = config.rows.rows_per_step * (2 if config.rows.paired else 1)
         step = StepSizes(texts, 0, texts, texts, form=config.rows.step)
-    return Sizes(step, step.sequences / count, config.control.steps * count, step.max_age * count - 1)
+    lag = (step.max_age + stale) * count - 1
+    return Sizes(step, step.sequences / count, config.control.steps * count, lag, stale)
 
 
 def size_of_model(name: str) -> ModelSize | None:
     """The sizes of a model, read from its config.json alone; the weights are built on the meta device and
     take no memory. None for a model that is not on this disk."""
     folder = Path(model_name(name)).expanduser()
+    if is_adapter(folder):
+        folder = Path(base_named_in(folder, name)).expanduser()
     if not (folder / "config.json").is_file():
         return None
     model = without_weights(folder, name)
@@ -98,7 +118,14 @@ def size_of_model(name: str) -> ModelSize | None:
         family=is_family(model),
         copied=copied_in(model),
         context=rows_of(model),
+        linears=tuple((name, *in_and_out(part)) for name, part in lora.linears(model).items()),
     )
+
+
+def in_and_out(layer: Any) -> tuple[int, int]:
+    """Of a linear layer, or of GPT-2's, which keeps its matrix the other way round."""
+    out, into = layer.weight.shape if type(layer) is nn.Linear else layer.weight.shape[::-1]
+    return int(into), int(out)
 
 
 def assumed_length(asked: int | None, model: ModelSize | None) -> int:
@@ -151,13 +178,45 @@ def tokens_at_once(tokens_per_forward: int, sequences: float, longest: int) -> i
     return min(max(tokens_per_forward, longest), math.ceil(sequences) * longest)
 
 
+@dataclass(frozen=True)
+class Held:
+    """What the models of a run hold."""
+
+    learned: int
+    """Numbers that a learning model trains."""
+    weights: int
+    """Bytes of the weights of all models that learn."""
+    reference: int
+    """Bytes of the reference's own weights."""
+    copies: int
+    """Bytes of weights that only the sampler has."""
+
+
+def held_by(models: Models, dtype: str, shape: ModelSize, learning: int) -> Held:
+    """For `learning` models that train. With an adapter the frozen weights are there once for all of them and
+    the reference, their matrices in bfloat16 if that is what computes; a sampler in the learner's dtype has
+    merged copies of the matrices that the adapter changes."""
+    number, adapter = BYTES[dtype], models.policy.adapter
+    narrow = dtype == "bfloat16"
+    if adapter is None:
+        whole = number * shape.parameters
+        kept = (models.reference != "none") * whole
+        return Held(shape.parameters, learning * whole, kept, narrow * 2 * shape.parameters)
+    learned = shape.adapter_size(adapter)
+    frozen = number * shape.parameters - narrow * 2 * sum(a * b for _, a, b in shape.linears)
+    merged = number * sum(a * b for a, b in shape.around(adapter))
+    return Held(learned, frozen + learning * number * learned, 0, 2 * shape.parameters if narrow else merged)
+
+
 def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     """Bytes by what holds them, at the time when the policy learns. The sampler's cache is kept between steps
     and counts too.
 
     Weights, gradient and AdamW's two moments of everything that learns; gradients of the passes that run in
     parallel, and of the one that is being added; a copy of the weights for a sampler in bfloat16, and of the
-    matrices for each of its processes; the reference; what forward passes of `tokens_at_once` keep for their
+    matrices for each of its processes; the reference. With an adapter only it has gradient and moments, the
+    reference and a critic share the frozen weights, and the sampler has merged copies of the matrices that it
+    changes. What forward passes of `tokens_at_once` keep for their
     backward pass (8 hidden and 4 intermediate numbers, keys and values a token and layer: a Llama block with
     fused attention); a chunk of logits three times; keys and values of all slots, with answers of full length
     and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
@@ -181,15 +240,14 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots) if config.asks else 0
     longest = PROMPT + around.sampling.max_new_tokens
     tokens = tokens_at_once(engine.tokens_per_forward, sizes(config).step.sequences / fewest, longest)
-    copies = config.asks * (engine.dtype == "bfloat16") * 2 * shape.parameters
-    copies += config.asks * workers * own * shape.copied * copied
+    held = held_by(models, engine.dtype, shape, learning)
     found: dict[str, Any] = {
-        "weights": learning * number * shape.parameters,
-        "gradients": (learning + (workers > 1) * (workers + 1)) * number * shape.parameters,
-        "optimiser": learning * 2 * number * shape.parameters,
-        "reference": (models.reference != "none") * number * shape.parameters,
+        "weights": held.weights,
+        "gradients": (learning + (workers > 1) * (workers + 1)) * number * held.learned,
+        "optimiser": learning * 2 * number * held.learned,
+        "reference": held.reference,
         "teacher": number * parameters_of(models, shape),
-        "sampler's copies": copies,
+        "sampler's copies": config.asks * (held.copies + workers * own * shape.copied * copied),
         "activations": (own * per_token + attention) * tokens,
         "logits": COPIES * 4 * min(CHUNK, tokens * shape.vocabulary),
         "keys and values": keys,

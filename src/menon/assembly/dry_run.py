@@ -8,8 +8,6 @@ from typing import Any
 
 from menon.assembly.build import build
 from menon.assembly.run import configured
-from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.limits import rows_of
 from menon.errors import UserError
 from menon.limit import Limit
 from menon.loop import Run, check_graders
@@ -18,6 +16,7 @@ from menon.record.signs import first_signs
 from menon.record.spans import pieces_of
 from menon.rollout.groups import Groups
 from menon.settings import Tree, plain_data
+from menon.source.asynchronous import Asynchronous
 from menon.source.online import Online
 from menon.source.queued import Queued
 from menon.truth import check_known, settled
@@ -78,13 +77,12 @@ def tried(run: Run, settings: Mapping[str, Any], most: int) -> Tried:
     graded = settled(list(found.graded))
     first = graded[0].rollout.prompt
     assert run.spans is not None
-    assert isinstance(online.sampler, TorchSampler)
     text, start = run.spans(first.tokens)
     return Tried(
         prompt=first,
         text=text,
         pieces=pieces_of(text, start.tolist()),
-        context=rows_of(online.sampler.model),
+        context=getattr(online.sampler, "context", None),
         graded=graded,
         signs=first_signs(graded, settings),
         faults=list(faults_of(run, graded)),
@@ -113,6 +111,6 @@ def faults_of(run: Run, graded: Sequence[Graded]) -> Iterator[str]:
 
 def online_of(run: Run) -> Online:
     """The source of a run whose policy writes."""
-    source = run.source.inner if isinstance(run.source, Queued) else run.source
+    source = run.source.inner if isinstance(run.source, Queued | Asynchronous) else run.source
     assert isinstance(source, Online)
     return source

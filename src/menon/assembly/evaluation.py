@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,7 +43,7 @@ from menon.loop import check_graders
 from menon.parts import Around, built, close
 from menon.prompts.reader import Row, read_rows
 from menon.prompts.tasks import ChainSum
-from menon.prompts.template import find_template
+from menon.prompts.template import NONE, find_template
 from menon.record.folder import surroundings
 from menon.record.layout import Layout
 from menon.record.reader import RunView
@@ -287,7 +288,8 @@ def reward_for(
 def make_reward(config: EvalConfig, named: NamedSet | None) -> tuple[Reward | None, AnswerEquivalence | None]:
     """Makes the reward of an evaluation, and how its answers are compared for votes (None: they cannot
     be)."""
-    around = with_models(Around(), lambda: device_of(config.device))
+    template = config.template or (named.template if named is not None else NONE)
+    around = with_models(Around(), partial(device_of, config.device), template=template)
     if isinstance(config.reward, RewardPart):
         part: Reward = built(config.reward, around)
         return part, equivalence_of(part)

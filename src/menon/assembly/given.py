@@ -10,7 +10,7 @@ from typing import Any
 from menon.assembly.answer_length import length_for
 from menon.assembly.build import close_grade, evaluation_of, grade_of, plan_of, probe_of, reward_of
 from menon.assembly.chat_template import chat_with, check_used
-from menon.assembly.header import quantity
+from menon.assembly.header import model_in_words
 from menon.assembly.models import device_of
 from menon.assembly.negatives import sampler_of_reference, with_negatives
 from menon.assembly.origin import origin_of_run
@@ -64,10 +64,9 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
             if config.names_questions:
                 asked = asked_of(config.source, writing, around, undo, notify)
         else:
-            temperature, objective = config.source.temperature, config.objective
-            placed = place_without_sampler(
-                config.models, objective, config.engine, temperature, config.control, notify
-            )
+            temperature, names = config.source.temperature, tuple(config.own_code)
+            what = (config.models, config.objective, config.engine, temperature, config.control, names)
+            placed = undo.enter_context(place_without_sampler(*what, notify))
         left_out: Counter[str] = Counter()
         found = rows_of(rows, notify, left_out)
         encoder = encoder_of(config.source, placed, rows, by_column(config.models))
@@ -206,7 +205,7 @@ def header_of(
     """The lines that describe the run, above its progress."""
     epoch = -(-len(train) // rows.rows_per_step)
     return {
-        "model": f"{policy.model}, {quantity(placed.parameters)} parameters",
+        "model": model_in_words(policy, placed.parameters),
         "data": f"{rows.data}, {len(train):,} {NAMES[rows.form]}; all are seen in {epoch:,} steps",
         "step": f"{rows.step}, learning rate {policy.optimiser.learning_rate:g}",
         "machine": f"{placed.device}, {dtype}",
@@ -229,7 +228,7 @@ class Asked:
 def asked_of(source: OnlineSource, placed: Placed, around: Around, undo: ExitStack, notify: Notify) -> Asked:
     """The held-out questions of the source, which the policy answers before and after."""
     reward_models: dict[str, str] = {}
-    around = with_models(around, lambda: device_of(around.device), reward_models)
+    around = with_models(around, partial(device_of, around.device), reward_models, source.template)
     grade = grade_of(source, reward_of(source, around))
     undo.callback(close_grade, grade)
     asked = heldout_questions(source, notify)

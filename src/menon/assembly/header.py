@@ -22,7 +22,7 @@ def header(
     groups = f"{source.prompts_per_step} prompts x {source.samples_per_prompt} samples"
     written = sizes_of(source.rollout, around_of(source, 0)).form or groups
     return {
-        "model": f"{policy.model}, {quantity(parameters)} parameters",
+        "model": model_in_words(policy, parameters),
         "task": asked_in(source),
         "reward": reward_in_words(source),
         "step": f"{written}, {updates}, learning rate {policy.optimiser.learning_rate:g}",
@@ -30,6 +30,19 @@ def header(
         "machine": machine,
         **(getattr(grade.reward, "header", {}) if isinstance(grade, Grading) else {}),
     }
+
+
+def model_in_words(policy: Policy, parameters: int) -> str:
+    """
+    >>> model_in_words(Policy(adapter=Adapter(rank=8)), 886_400)
+    'base, 0.89 M parameters, of which none learns: an adapter of rank 8 does'
+    """
+    beside = (
+        ""
+        if policy.adapter is None
+        else (f", of which none learns: an adapter of rank {policy.adapter.rank} does")
+    )
+    return f"{policy.model}, {quantity(parameters)} parameters{beside}"
 
 
 def asked_in(source: OnlineSource) -> str:

@@ -14,6 +14,7 @@ from menon.assembly.placement import Placed, Unwritten
 from menon.assembly.questions import stop_of
 from menon.batch import pack_examples
 from menon.config import Models, OnlineSource, around_of
+from menon.engines import lora
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.errors import UserError
 from menon.loss.bradley_terry import SCORE
@@ -72,7 +73,9 @@ def sampler_of_reference(
     if kind == "chains" and models.policy.head != "reward":
         raise UserError("negatives=chains draws by the score of the policy's head; set head=reward")
     reference: Any = models_here(placed.host, f"negatives={kind}")["reference"]
-    return TorchSampler(reference.model, placed.tokenizer, seed=seed, slots=slots)
+    model = reference.model
+    model = lora.merged_copy(model) if lora.has_adapter(model) else model
+    return TorchSampler(model, placed.tokenizer, seed=seed, slots=slots)
 
 
 def check_lengths(begun: Sequence[Beside], length: int) -> None:

@@ -8,7 +8,7 @@ from menon.assembly.header import quantity
 from menon.assembly.placement import Placed
 from menon.assembly.questions import stop_of
 from menon.base import BASES
-from menon.config import Models, OnlineSource, Policy
+from menon.config import Models, Objective, OnlineSource, Policy
 from menon.prompts.reader import Row
 from menon.prompts.template import find_template
 from menon.update.optimiser import Optimiser, rate
@@ -25,7 +25,12 @@ PROBE = "Zq7"
 
 
 def notices(
-    source: OnlineSource, models: Models, steps: int, rows: Sequence[Row], placed: Placed
+    source: OnlineSource,
+    models: Models,
+    objective: Objective,
+    steps: int,
+    rows: Sequence[Row],
+    placed: Placed,
 ) -> Iterator[str]:
     """Sentences for the user, about a run of so many steps on these rows."""
     policy, critic = models.policy, models.critic
@@ -34,9 +39,22 @@ def notices(
         yield from of_rate(policy, placed.parameters)
     if critic is not None and not critic.shared_trunk:
         yield from of_schedule(critic.optimiser, steps * critic.updates_per_step, "critic.")
+    yield from of_staleness(source, policy, objective)
     yield from of_markup(source, rows, placed.tokenizer)
     if end := unheard_end(source, placed):
         yield end
+
+
+def of_staleness(source: OnlineSource, policy: Policy, objective: Objective) -> Iterator[str]:
+    """Says so where text of older weights is learned from as if the newest ones had written it."""
+    corrected = any(term.correction for term in objective.values())
+    if source.staleness and policy.old == "trainer" and not corrected:
+        name = "policy" if "policy" in objective else next(iter(objective))
+        yield (
+            f"staleness={source.staleness} learns from text of older weights, and no term weighs it by how "
+            f"likely it is now; set objective.{name}.correction='[{{kind: importance}}]', or old=behaviour "
+            "for a loss that clips its ratio"
+        )
 
 
 def of_schedule(optimiser: Optimiser, updates: int, owner: str = "") -> Iterator[str]:

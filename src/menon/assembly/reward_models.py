@@ -17,15 +17,19 @@ from menon.engines.torch_learner import TorchScorer
 from menon.errors import UserError, first_line
 from menon.parts import Around
 from menon.prompts.render import Chat
+from menon.prompts.template import NONE, find_template
 from menon.reward.preference import Score
 from menon.thought import OPENING, opens_thought
 
 
 def with_models(
-    around: Around, device: Callable[[], torch.device], weights: dict[str, str] | None = None
+    around: Around,
+    device: Callable[[], torch.device],
+    weights: dict[str, str] | None = None,
+    template: str = NONE,
 ) -> Around:
     """`around` with the functions that load a judge or a preference model; a model is loaded when its reward
-    is built. `weights` gets the fingerprint of each by name."""
+    is built. `weights` gets the fingerprint of each by name. `template` is that of the policy's prompts."""
 
     def judge(name: str, with_scorer: bool, max_new_tokens: int) -> Completer:
         completer = local_judge(name, device(), with_scorer, max_new_tokens)
@@ -33,8 +37,9 @@ def with_models(
         note(name, completer.sampler.model)
         return completer
 
-    def preference(name: str) -> Score:
-        loaded = local_preference(name, device())
+    def preference(name: str, of_prompts: bool) -> Score:
+        turns = of_prompts and find_template(template).as_turn
+        loaded = local_preference(name, device(), special=not turns)
         note(name, loaded.model)
         return loaded
 
@@ -89,6 +94,7 @@ def opened_by(chat: Chat) -> str:
         return ""
 
 
-def local_preference(name: str, device: torch.device) -> PreferenceModel:
+def local_preference(name: str, device: torch.device, special: bool) -> PreferenceModel:
     """A preference model in this process."""
-    return load_preference_model(name, device, torch.float32 if device.type == "cpu" else torch.bfloat16)
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    return load_preference_model(name, device, dtype, special)

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 LATER = (
     *("steps", "save_every", "save_dtype", "evaluate_every", "stop_without_signal", "tracker"),
-    "wandb_project",
+    *("wandb_project", "ranks"),
 )
-"""Settings that a resumed run may change, because they do not affect the steps that are done."""
+"""Settings that a resumed run may change, because they do not affect the steps that are done. Another number
+of ranks changes later ones by rounding."""
 LEAST_SPACE = 1 << 30
 """Bytes of address space that the libraries map before a model is read."""
 Show = Callable[[Mapping[str, str]], "AbstractContextManager[Watcher]"]
@@ -243,6 +244,7 @@ def drive(
 ) -> dict[str, Any]:
     """Builds the run, opens its folder, and runs the loop; notices about the data are shown above its
     progress."""
+    from menon.assembly.adapter_advice import advice_on_rate
     from menon.assembly.build import build
     from menon.assembly.given import build_given
     from menon.loop import loop
@@ -251,7 +253,7 @@ def drive(
 
     if config.control.tracker is not None:
         check(config.control.tracker)
-    notes: list[str] = []
+    notes = list(advice_on_rate(config.models.policy, config.recipe, config.scale))
     building = build if config.rows is None else build_given
     with building(config, notes.append) as run, open_folder(run) as folder:
         machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"

@@ -41,12 +41,16 @@ def models_named(
 
 
 def teacher_of(
-    models: Models, policy: Scorer, loaded: Mapping[str, PreTrainedModel], settings: Mapping[str, Any]
+    models: Models,
+    policy: Scorer,
+    loaded: Mapping[str, PreTrainedModel],
+    settings: Mapping[str, Any],
+    scorer: Callable[..., TorchScorer] = TorchScorer,
 ) -> Scorer | None:
     """The teacher of a run, or its teachers as one scorer; None if it has none. `settings` are those of every
-    `TorchScorer`."""
+    `TorchScorer`, or of the kind of `scorer` that the run takes."""
     made: dict[str, Scorer] = {POLICY: policy}
-    made |= {name: TorchScorer(model, **settings) for name, model in loaded.items()}
+    made |= {name: scorer(model, **settings) for name, model in loaded.items()}
     if models.teacher:
         return made[models.teacher]
     if not models.teachers:

@@ -52,7 +52,7 @@ def with_written(
     if rows.written_share < 1:
         shares = {"written": rows.written_share, "given": 1 - rows.written_share}
         mixed = Mixed({"written": mixed, "given": given}, shares)
-    return Queued(mixed, source.ahead) if source.ahead else mixed
+    return Queued(mixed, source.staleness) if source.staleness else mixed
 
 
 def ungraded() -> Grade:

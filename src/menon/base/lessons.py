@@ -43,6 +43,10 @@ MOODS = {"won": "nice", "found": "nice", "bought": "nice", "lost": "sorry", "bro
 REPLIES = {"nice": "How nice", "sorry": "So sorry"}
 MORE = "Tell me more"
 
+MOST_SCORE = 3.0
+"""Bound of the reward model's score: at 3 a pair is put right with a probability of .998 if the other answer
+has -3."""
+
 Row = dict[str, str]
 
 
@@ -112,6 +116,10 @@ def rewards(taste: str = "") -> Mix:
     """R1's sum of rewards: reasoning questions earn accuracy and format, general ones the score of the reward
     model `taste`, if there is one, and both the share of their words in the target language.
 
+    The score is bounded, so a group of answers that are all far below, or all far above, has no signal. GRPO
+    would divide their small differences by their small deviation, and follow the noise of the model. An
+    answer without an end has the least score.
+
     `reply` says which general answers are good. It pays nothing.
     """
     reasoning, general = {"kind": REASONING}, {"kind": GENERAL}
@@ -121,4 +129,7 @@ def rewards(taste: str = "") -> Mix:
         "language": Weighted(Language()),
         "reply": Weighted(Overlap(), weight=0.0, only=general),
     }
-    return Mix(parts | ({"taste": Weighted(Preference(taste), only=general)} if taste else {}))
+    if taste:
+        bounded = Preference(taste, clip=MOST_SCORE, missing_end=-MOST_SCORE)
+        parts["taste"] = Weighted(bounded, only=general)
+    return Mix(parts)

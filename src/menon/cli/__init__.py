@@ -24,11 +24,15 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon eval RUN                               a run's newest checkpoint, evaluated as in the run
   menon eval MODEL task=chain_sum n=200 k=8    avg@k, pass@k, maj@k of any model
   menon eval MODEL set=gsm8k path=FOLDER       the same on a public set whose file you have
+  menon export RUN out=FOLDER                  its model as one ordinary folder; an adapter is merged
   menon compare A.json B.json                  two evaluations, question by question
   menon compare RUN                            did it learn: before the first step and after the last
+  menon compare a-0,a-1,a-2,a-3 b-0,b-1,b-2,b-3  sets of runs over their seeds: is one better, and how surely
+  menon diagnose RUN                           what is wrong with a run: cause, evidence, what to change
   menon sample MODEL 'QUESTION' n=4            answers with log-probs, coloured by each token's uncertainty
   menon posterior MODEL method=suffix_mh       draws from the best policy for a reward and a KL, untrained
   menon explain RECIPE key=value               formula, parts, sizes, memory before anything runs; full=true
+  menon simulate devices=8,64 lengths=RUN      how fast a cluster would train, in turns or asynchronously
   menon sweep grpo rloo seeds=0,1,2            recipes or settings, each with several seeds, in one table
   menon sweep --resume FOLDER                  go on with a sweep; it may add seeds and arms
   menon runs [FOLDER]                          the runs in a folder: state, what differs, before and after
@@ -39,12 +43,15 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon check code FILE.jsonl                  does the code reward judge labelled programs, and hold them
   menon check data data=FILE model=NAME        dry run of menon train: its first prompt, answers and faults
   menon check data FILE                        does every gold answer earn the full reward
+  menon check gradient RECIPE key=value        is a run's gradient the same by another cut and on ranks
   menon study entropy RUN                      a run's entropy: law and forecast, forking tokens, overlap
+  menon study forecast RUN                     where a run is going: two laws with intervals and their record
   menon show RUN step=5                        what a step wrote: every group's question and rewards
   menon show RUN step=5 group=3                a group's answers: reward, advantage, ratios; or a tree
   menon show RUN step=5 group=3 answer=2       an answer token by token: probability, entropy, ratio
   menon rescore RUN --reward math              what another reward says of the answers that a run has stored
   menon help NAME                              a setting, recipe, part or metric, such as reward, gspo, kl/old
+  menon cluster up HOST HOST                   Ray on plain hosts, for placement=ray; down ends it
   menon doctor                                 what this machine has, and what is missing for what
   menon pretrain out=FOLDER                    make the built-in base model from nothing
 
@@ -64,16 +71,20 @@ COMMANDS = {
     "sweep": "sweep:sweep",
     "pretrain": "command:pretrain",
     "eval": "evaluate:evaluate",
-    "compare": "evaluate:compare",
+    "compare": "compare:compare",
+    "diagnose": "diagnose:diagnose",
     "report": "report:report",
     "sample": "sample:sample",
     "posterior": "posterior:posterior",
     "explain": "explain:explain",
+    "simulate": "simulate:simulate",
     "runs": "runs:runs",
     "check": "check:check",
     "study": "study:study",
     "rescore": "rescore:rescore",
+    "export": "export:export",
     "show": "show:show",
+    "cluster": "cluster:cluster",
     "doctor": "doctor:doctor",
 }
 """Command -> module of this package and its function, which is imported when the command is used."""

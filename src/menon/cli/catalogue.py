@@ -50,6 +50,12 @@ STAGES = (
         ("environments", "tool", "tools"),
     ),
     Stage(
+        *("sampler", "sampler", "engine_settings", "SamplerPart"),
+        "Who writes the answers: the built-in sampler, or an engine of another library.",
+        "docs/vllm.md",
+        ("samplers", "vllm"),
+    ),
+    Stage(
         *("rollout", "rollout", "rollout", "RolloutPart"),
         "How the answers of a step are written.",
         ALGORITHMS,
@@ -200,7 +206,8 @@ OWNERS = {
     "models.policy": ("config", "Policy"),
     "models.policy.optimiser": ("update.optimiser", "Optimiser"),
     "models.policy.natural": ("update.optimiser", "NaturalGradient"),
-    "engine": ("config", "Engine"),
+    "models.policy.adapter": ("update.adapter", "Adapter"),
+    "engine": ("engine_settings", "Engine"),
     "": ("config", "RunConfig"),
     "objective.policy": ("update.terms", "Term"),
     "models": ("config", "Models"),
@@ -267,7 +274,7 @@ GROUPS = (
                 "keep_special_tokens",
                 "rollout",
                 "arrange",
-                "ahead",
+                "staleness",
                 "updates_per_step",
                 "old",
                 "objective",
@@ -280,7 +287,8 @@ GROUPS = (
         "what is trained, and how its weights move",
         (
             *("model", "learning_rate", "warmup_updates", "schedule", "total_updates", "final_fraction"),
-            *("clip_norm", "weight_decay", "betas", "eps", "natural.*", "reference", "reference_update"),
+            *("clip_norm", "weight_decay", "betas", "eps", "natural.*", "adapter.*"),
+            *("reference", "reference_update"),
             *("teacher", "teachers", "teacher_by", "teacher_rate", "teacher_question", "add_tokens", "head"),
             "critic.*",
         ),
@@ -288,7 +296,12 @@ GROUPS = (
     Group(
         "memory and speed",
         "change a run's numbers by rounding only",
-        ("device", "dtype", "threads", "tokens_per_forward", "slots", "fixed_slots"),
+        ("device", "dtype", "threads", "tokens_per_forward", "sampler", "slots", "fixed_slots"),
+    ),
+    Group(
+        "processes and hosts",
+        "where models live and text is written (docs/cluster.md)",
+        ("ranks", "checkpointing", "offload", "samplers", "colocated", "placement"),
     ),
     Group(
         "record",
@@ -307,6 +320,7 @@ TABLES = {
     "models.policy",
     "models.policy.optimiser",
     "models.policy.natural",
+    "models.policy.adapter",
 } | {"models.critic"}
 """Settings that are tables whose own settings are listed instead."""
 
@@ -326,12 +340,12 @@ def run_settings() -> dict[str, Listed]:
 
 def short_of(owner: str, name: str) -> str:
     """The shortest name of a setting. Those of given text keep their whole name, because questions have the
-    same. Those of the critic, of columns, of examples and of the natural gradient keep the
+    same. Those of the critic, of columns, of examples, of the natural gradient and of an adapter keep the
     name of their table, because their own is used elsewhere or says too little; terms have names of the
     user's."""
     if owner.startswith("rows"):
         return f"{owner}.{name}"
-    if owner.endswith((".critic", ".columns", ".few_shot", ".natural")):
+    if owner.endswith((".critic", ".columns", ".few_shot", ".natural", ".adapter")):
         return f"{owner.rpartition('.')[2]}.{name}"
     return f"{owner}.{name}" if owner == "objective.policy" else name
 

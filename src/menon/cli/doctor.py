@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from menon import __version__, threads
+from menon.cli.plain_json import json_alone, print_json
 from menon.errors import UserError, pip_install
 
 PACKAGES = (
@@ -25,6 +26,7 @@ PACKAGES = (
 EXTRAS = {
     "reasoning-gym": ("reasoning-gym",),
     "datasets": ("datasets",),
+    "ray": ("ray",),
     "verifiers": ("verifiers",),
     "trackers": ("tensorboard", "wandb"),
     "eval": ("lm-eval", "nltk", "langdetect", "accelerate"),
@@ -38,9 +40,13 @@ GIB = 2**30
 
 def doctor(words: Sequence[str] = ()) -> int:
     """Says what this machine has, and what is missing for what: packages, extras, threads, devices, memory,
-    the sandbox. Exit code 0 if everything that rewards need is here."""
-    if words:
-        raise UserError(f"menon doctor takes no settings; leave '{words[0]}' out")
+    the sandbox. Exit code 0 if everything that rewards need is here. --json prints it as JSON and nothing
+    else."""
+    rest, alone = json_alone(words)
+    if rest:
+        raise UserError(f"menon doctor takes no settings; leave '{rest[0]}' out")
+    if alone:
+        return as_data()
     print(
         f"{'menon':<13}{__version__} on Python {platform.python_version()}, {platform.system()} "
         f"{platform.release()}"
@@ -57,6 +63,32 @@ def doctor(words: Sequence[str] = ()) -> int:
     for line, fine in sandbox():
         print(line)
         good &= fine
+    return 0 if good else 1
+
+
+def as_data() -> int:
+    """Prints the same as JSON; gives the exit code."""
+    states = list(sandbox())
+    good = all(fine for _, fine in states)
+    missing = {
+        extra: [package for package in packages if version_of(package) is None]
+        for extra, packages in EXTRAS.items()
+    }
+    print_json(
+        {
+            "menon": __version__,
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.release()}",
+            "packages": {name: version_of(name) for name in PACKAGES},
+            "extras_lack": missing,
+            "threads": threads.choose({}).count,
+            "device": device(),
+            "memory": memory(),
+            "disk": disk_line(),
+            "sandbox": [line.split(maxsplit=1)[-1] for line, _ in states],
+            "good": good,
+        }
+    )
     return 0 if good else 1
 
 

@@ -1,7 +1,7 @@
 """The dry run of `menon check data`: from the words of `menon train` to what it shows."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from menon import threads
 from menon.assembly.run import check_free, configured, use
 from menon.cli.command import asked_by
-from menon.cli.dry_run_given import dry_run_given
+from menon.cli.dry_run_given import dry_run_given, header, show
+from menon.cli.golds import golds, spelt
 from menon.cli.help import width_here
 from menon.errors import UserError, at_least
-from menon.report.terminal import question_of, title
+from menon.report.terminal import question_of
 from menon.report.text_lines import printable
 from menon.settings import Tree, read, setting
 
@@ -83,17 +84,6 @@ def dry_run(words: Sequence[str], own: Tree) -> int:
     return 0
 
 
-def show(lines: "Sequence[str] | Iterator[str]") -> None:
-    for line in lines:
-        print(line, flush=True)
-
-
-def header(lines: Mapping[str, str]) -> Iterator[str]:
-    """The lines above a run's progress."""
-    yield f"{title(lines)}, a dry run"
-    yield from (f"  {label:<9}{text}" for label, text in lines.items() if label != "recipe")
-
-
 def prompt_lines(found: "Tried", max_new_tokens: int, tokens: bool) -> Iterator[str]:
     """The first prompt: how long it is, its gold answer, its text, and its tokens if they are wanted."""
     length = len(found.prompt.tokens)
@@ -156,7 +146,7 @@ def end_of(text: str, width: int, keep_begin: bool = False) -> str:
 def summary(graded: "Sequence[Graded]") -> str:
     """The answers in one line."""
     from menon.record.metrics import varied
-    from menon.record.signs import Tally
+    from menon.record.tally import Tally
 
     tally = Tally.of(graded)
     counted = [g for g in graded if g.verdict.score == g.verdict.score]
@@ -180,7 +170,6 @@ def golds_of(run: Any, settings: Tree) -> int:
     """Checks the gold answers of the run's files by its own reward, where it is known how an answer is
     stated; returns the number of files with faults."""
     from menon.assembly.dry_run import online_of
-    from menon.cli.check_data import golds, spelt
     from menon.prompts.reader import Columns
 
     reward: Any = getattr(online_of(run).grade, "reward", None)

@@ -1,12 +1,12 @@
 """The dry run of a run on given text: the first row as the model reads it, and what of it is learned."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from menon import threads
-from menon.report.terminal import GIVEN
+from menon.report.terminal import GIVEN, title
 from menon.report.text_lines import printable
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ def dry_run_given(config: "RunConfig", chosen: threads.Threads, words: Sequence[
     """Shows the first row and what the losses say of the held-out rows. Returns 0: what speaks against the
     rows is a refusal, or a count of those that are left out."""
     from menon.assembly.given import build_given
-    from menon.cli.dry_run import header, show
 
     notes: list[str] = []
     with build_given(config, notes.append) as run:
@@ -33,6 +32,17 @@ def dry_run_given(config: "RunConfig", chosen: threads.Threads, words: Sequence[
         show(["", f"{measured['rows']:.0f} held-out rows: {known or 'nothing is measured'}", ""])
     print(f"nothing speaks against it: {shlex.join(['menon', 'train', *words])}", flush=True)
     return 0
+
+
+def show(lines: "Sequence[str] | Iterator[str]") -> None:
+    for line in lines:
+        print(line, flush=True)
+
+
+def header(lines: Mapping[str, str]) -> Iterator[str]:
+    """The lines above a run's progress."""
+    yield f"{title(lines)}, a dry run"
+    yield from (f"  {label:<9}{text}" for label, text in lines.items() if label != "recipe")
 
 
 def row_lines(batch: "Batch", spans: "TextSpans") -> Iterator[str]:

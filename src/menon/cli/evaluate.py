@@ -1,8 +1,7 @@
-"""`menon eval` and `menon compare`, from words to a table and a file."""
+"""`menon eval`, from words to a table and a file."""
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menon import threads
@@ -13,13 +12,8 @@ from menon.errors import UserError
 
 if TYPE_CHECKING:
     from menon.assembly.evaluation import Result
-    from menon.eval.compare import Comparison
     from menon.eval.config import EvalConfig
     from menon.threads import Threads
-
-
-LATER = {"max_turns": 16, "graded_text": "policy"}
-"""Settings that older results lack, with their defaults."""
 
 
 def evaluate(words: Sequence[str]) -> int:
@@ -123,72 +117,3 @@ def silent(numbers: Mapping[str, Any]) -> str:
 def number_or_dash(value: float | None) -> str:
     """A number to three digits; `-` if there is none."""
     return "-" if value is None else f"{value:.3f}"
-
-
-def compare(words: Sequence[str]) -> int:
-    """Compares two evaluations question by question: the difference with a paired interval, and McNemar's
-    test. They are two results of `menon eval`, the last evaluations of two runs, or those of one run before
-    its first step and after its last. With json=true, or where stdout is no terminal, the last line is
-    JSON."""
-    found = understand(words, no_option=NO_OPTION)
-    files, settings = found.plain, found.settings
-    as_json = wants_json(settings)
-    if len(files) not in (1, 2) or settings:
-        raise UserError(
-            "compare takes two results of `menon eval`, two runs, or one run: menon compare A.json B.json, "
-            "or menon compare RUN"
-        )
-    from menon.eval.compare import compare_results as compared
-    from menon.eval.stored import read_pair
-
-    (about_a, a), (about_b, b) = read_pair([Path(file) for file in files])
-    comparison = compared(a, b)
-    for line in verdict(comparison, (files * 2)[:2], (about_a, about_b)):
-        print(line)
-    if as_json:
-        print(json.dumps(vars(comparison)), flush=True)
-    return 0
-
-
-def verdict(found: "Comparison", files: Sequence[str], abouts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The lines of a comparison of two evaluations."""
-    lines = [f"menon compare  {found.n} questions"]
-    for name, file, about, mean in zip("AB", files, abouts, (found.a, found.b), strict=True):
-        lines.append(f"  {name}  {mean:.3f}   {about['settings']['model']}  ({file})")
-    differ = [
-        f"{name} {_of(abouts[0], name)} and {_of(abouts[1], name)}"
-        for name in (
-            "samples",
-            "temperature",
-            "forking_temperature",
-            "entropy_threshold",
-            "top_p",
-            "max_new_tokens",
-            "template",
-            "reward",
-            "environment",
-            "max_turns",
-            "graded_text",
-        )
-        if _of(abouts[0], name) != _of(abouts[1], name)
-    ]
-    if differ:
-        lines.append(f"  not alike: {', '.join(differ)}")
-    beyond = "beyond" if found.low > 0 or found.high < 0 else "within"
-    if found.measure == "accuracy":
-        test = f"McNemar     only A right {found.only_a}, only B right {found.only_b}"
-    else:
-        lines.append("  of the reward, which does not say which answers are right")
-        test = f"sign test   A higher {found.only_a}, B higher {found.only_b}"
-    return [
-        *lines,
-        "",
-        f"  B - A       {found.difference:+.3f}   95 % interval {found.low:+.3f} to {found.high:+.3f} "
-        "(paired bootstrap): "
-        f"{beyond} what the choice of questions explains",
-        f"  {test}, p = {found.p:.3g} (exact, by {found.judged})",
-    ]
-
-
-def _of(about: Mapping[str, Any], name: str) -> Any:
-    return about["settings"].get(name, LATER.get(name))

@@ -1,7 +1,7 @@
 """`menon explain RECIPE key=value ...`: what a run would do, before anything runs."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,9 @@ from menon import threads
 from menon.assembly.run import configured, use
 from menon.cli.command import asked_by
 from menon.cli.configuration import as_yaml, described, wrapped
+from menon.cli.explain_gpus import WORDS, asked_for, on_gpus, shape_named
 from menon.cli.help import width_here
+from menon.cli.plain_json import json_alone, print_json
 from menon.cli.stages import explained
 from menon.errors import UserError
 from menon.recipes import PIPELINES
@@ -17,15 +19,21 @@ from menon.settings import plain_data
 
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
-    from menon.config import Engine, OnlineSource
+    from menon.assembly.sizes import Layout, Work
+    from menon.config import Models, OnlineSource, Policy, RunConfig
+    from menon.engine_settings import Engine
     from menon.prompts.given import GivenText
 
 
 def explain(words: Sequence[str]) -> int:
     """Says what a run would do, before anything runs: the objective and every part with its formula and
     settings, sizes of a step and of an update, how far off-policy it learns, threads, memory. Takes what
-    `menon train` takes. With full=true it writes the whole configuration as YAML instead, which `menon train`
-    reads: menon explain grpo full=true > run.yaml."""
+    `menon train` takes. With gpus=8, and gpu=a100, h100 or h200, also what each GPU holds and how long a step
+    takes, by formula; a model may then be one that is published but not on this disk. With full=true it
+    writes the whole configuration as YAML instead, which `menon train` reads: menon explain grpo full=true >
+    run.yaml. --json prints settings and sizes as JSON, and nothing else."""
+    words, alone = json_alone(words)
+    gpus, words = asked_for(words), [word for word in words if word.partition("=")[0] not in WORDS]
     full = [word for word in words if word.startswith("full=")]
     if any(word not in ("full=true", "full=false") for word in full):
         raise UserError(f"'{full[-1]}' is neither full=true nor full=false")
@@ -37,44 +45,103 @@ def explain(words: Sequence[str]) -> int:
     chosen = threads.choose(asked.settings)
     use(chosen, "cpu")
     if asked.recipe in PIPELINES:
-        if full:
-            raise UserError(f"full=true writes the settings of one run; {asked.recipe} has several stages")
+        if full or alone:
+            what = "full=true writes the settings of" if full else "--json is about"
+            raise UserError(f"{what} one run; {asked.recipe} has several stages")
         print("\n".join(explained(asked.recipe, asked.changes, width_here())))
         return 0
     config = configured(asked.recipe, asked.changes, chosen.count, asked.again)
     if full[-1:] == ["full=true"]:
         print(as_yaml(plain_data(config), asked.settings), end="")
         return 0
-    from menon.assembly.derived import assumed_length, memory, num_workers, size_of_model, sizes
-    from menon.config import setup_of
+    from menon.assembly.derived import assumed_length, size_of_model, sizes
 
-    policy, wanted = config.models.policy, config.source.max_new_tokens
-    model = size_of_model(policy.model)
+    model, wanted = size_of_model(config.models.policy.model), config.source.max_new_tokens
     config = replace(config, source=replace(config.source, max_new_tokens=assumed_length(wanted, model)))
     found = sizes(config)
-    workers = num_workers(config.engine, model)
-    rate = policy.optimiser.learning_rate
-    if config.rows is not None:
-        step = given(config.rows, config.source, found, rate)
-    elif found.step.form:
-        step = whole(config.source, found, rate)
-    else:
-        step = answers(config.source, found, rate, config.engine, workers)
-    updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
-    lines = [
-        f"menon explain  {config.recipe}, scale {config.scale}",
-        *described(config.recipe, setup_of(config), config.source, config.models, width_here()),
-        "",
-        *length_lines(config.source, wanted, model),
-        *step,
-        f"  the run      {config.control.steps:,} steps of {updates}",
-        *([f"  off-policy   {off_policy(found)}"] if config.rows is None else []),
-        *parted(chosen, workers),
-        "",
-        *peak(policy.model, model, {} if model is None else memory(config, model)),
-    ]
-    print("\n".join(lines))
+    if alone:
+        print_json({"recipe": config.recipe, "settings": plain_data(config), "sizes": found, "model": model})
+        return 0
+    print("\n".join(lines_about(config, wanted, model, found, chosen)))
+    if gpus is not None:
+        layout, work = of_run(config.source, config.models, config.engine, gpus[0], found)
+        shape = shape_named(config.models.policy.model)
+        print("\n".join(on_gpus(shape, layout, work, gpus[1], width_here())))
     return 0
+
+
+def lines_about(
+    config: "RunConfig",
+    wanted: int | None,
+    model: "ModelSize | None",
+    found: "Sizes",
+    chosen: threads.Threads,
+) -> Iterator[str]:
+    """What a run would do, line by line; `wanted` is the longest answer as it was set."""
+    from menon.assembly.adapter_advice import advice_on_rate
+    from menon.assembly.derived import memory, num_workers
+    from menon.config import setup_of
+
+    policy, workers = config.models.policy, num_workers(config.engine, model)
+    rate = policy.optimiser.learning_rate
+    yield f"menon explain  {config.recipe}, scale {config.scale}"
+    yield from described(config.recipe, setup_of(config), config.source, config.models, width_here())
+    yield ""
+    yield from length_lines(config.source, wanted, model)
+    if config.rows is not None:
+        yield from given(config.rows, config.source, found, rate)
+    else:
+        yield from asked_step(config.source, found, rate, config.engine, workers)
+    updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
+    yield f"  the run      {config.control.steps:,} steps of {updates}"
+    if config.rows is None:
+        yield f"  off-policy   {off_policy(found)}"
+    yield from parted(chosen, workers)
+    yield ""
+    yield from peak(policy.model, model, {} if model is None else memory(config, model))
+    yield from adapted(policy, model, advice_on_rate(policy, config.recipe, config.scale))
+
+
+def of_run(
+    source: "OnlineSource", models: "Models", engine: "Engine", gpus: int, found: "Sizes"
+) -> "tuple[Layout, Work]":
+    """The run as the formulas see it. Answers are taken to be half as long as they may be."""
+    from menon.assembly.derived import PROMPT
+    from menon.assembly.sizes import Layout, Work
+
+    longest = source.max_new_tokens or 1
+    work = Work(
+        max(1, round(found.step.answers)),
+        PROMPT,
+        max(1, longest // 2),
+        longest,
+        scored=1 + (models.reference != "none"),
+        samples=source.samples_per_prompt,
+    )
+    adapter = models.policy.adapter
+    layout = Layout(
+        gpus,
+        0 if adapter is None else adapter.rank,
+        models.reference != "none",
+        tokens_per_forward=engine.tokens_per_forward,
+        slots=engine.slots,
+    )
+    return layout, work
+
+
+def adapted(policy: "Policy", model: "ModelSize | None", advice: Iterable[str]) -> Iterator[str]:
+    """The lines about an adapter: how much learns, and what is advised."""
+    from menon.assembly.header import quantity
+
+    adapter = policy.adapter
+    if adapter is None:
+        return
+    size = 0 if model is None else model.adapter_size(adapter)
+    share = "" if model is None else f", {size / model.parameters:.2%} of the model's number"
+    told = f"rank {adapter.rank}" + (f": {quantity(size)} numbers learn{share}" if size else "")
+    yield from wrapped("  adapter      ", told, width_here())
+    for sentence in advice:
+        yield from wrapped("               ", sentence, width_here())
 
 
 def length_lines(source: "OnlineSource", wanted: int | None, model: "ModelSize | None") -> Iterator[str]:
@@ -94,6 +161,15 @@ def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
     yield f"  threads      {chosen.count} ({chosen.reason})"
     if workers > 1:
         yield f"               {workers} processes write answers, {workers} passes run in parallel"
+
+
+def asked_step(
+    source: "OnlineSource", found: "Sizes", rate: float, engine: "Engine", workers: int
+) -> Iterator[str]:
+    """The sizes of a step that answers questions."""
+    if found.step.form:
+        return whole(source, found, rate)
+    return answers(source, found, rate, engine, workers)
 
 
 def answers(
@@ -144,6 +220,8 @@ def off_policy(found: "Sizes") -> str:
         return "none: each answer is learned from once, by the weights that wrote it"
     if found.step.max_age > 1:
         return f"{found.step.unit} may wait, and are learned from at most {found.lag} updates late"
+    if found.staleness:
+        return f"an answer is learned from at most {found.lag} updates late (staleness={found.staleness})"
     return f"an answer is learned from {found.lag / 2:g} updates late on average, {found.lag} at most"
 
 

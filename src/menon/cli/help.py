@@ -24,6 +24,7 @@ SETTINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "sample": (("", "assembly.sample", "SampleConfig"),),
     "posterior": (("", "assembly.posterior", "PosteriorConfig"),),
     "study": (("", "study.entropy", "EntropyStudy"),),
+    "simulate": (("", "simulate.plan", "SimulateConfig"),),
 }
 """Command -> (owner, module of this package, dataclass) whose fields are its settings. Those of `train` and
 `explain` are in the catalogue."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from menon.cli.plain_json import json_alone, print_json
 from menon.cli.words import understand
 from menon.errors import UserError, nearest
 from menon.record import disk
@@ -25,9 +26,11 @@ def runs(words: Sequence[str]) -> int:
     was learned. Settings that are not the same in all runs have columns of their own, except where the name
     of the recipe says it all. Without a folder those in runs/.
 
+    --json prints the lines as a JSON list and nothing else.
     sort=COLUMN orders the lines, sort=-COLUMN from the largest down; csv=FILE writes them to a file too.
     """
-    found = understand(words, ("sort",), no_option=NO_OPTION)
+    rest, alone = json_alone(words)
+    found = understand(rest, ("sort",), no_option=NO_OPTION)
     settings = found.settings
     if len(found.plain) > 1 or settings.keys() - {"sort", "csv"}:
         raise UserError(USAGE)
@@ -38,6 +41,9 @@ def runs(words: Sequence[str]) -> int:
     lines = in_order(lines, columns, order or "run")
     if file := settings.get("csv"):
         write_csv(Path(file), lines, columns)
+    if alone:
+        print_json(lines)
+        return 0
     for line in aligned([[name for name, _ in columns], *(cells(one, columns) for one in lines)]):
         print(line)
     return 0

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from menon.cli.plain_json import json_alone, print_json
 from menon.cli.words import understand
 from menon.errors import UserError
 
@@ -26,8 +27,11 @@ def show(words: Sequence[str]) -> int:
 
     Groups and answers have the numbers of the transcript, which begin at 0. Of a run of spo_tree group=3
     draws a tree, node by node with its value, and answer=2 shows its node 2. The run may still be going on.
+
+    --json prints the answers as a JSON list and nothing else; of one answer its tokens too.
     """
-    folder, numbers = asked_by(words)
+    rest, alone = json_alone(words)
+    folder, numbers = asked_by(rest)
     from menon.cli.lines import Screen
     from menon.record.reader import RunView, ranges
 
@@ -35,6 +39,9 @@ def show(words: Sequence[str]) -> int:
     if "step" not in numbers:
         view.transcripts.require()
         raise UserError(f"{USAGE}; {folder} has the steps {ranges(view.transcripts.steps)}")
+    if alone:
+        print_json(as_data(view, numbers))
+        return 0
     screen = Screen()
     screen.say(lines(view, numbers, screen.width))
     return 0
@@ -53,6 +60,32 @@ def asked_by(words: Sequence[str]) -> tuple[Path, Mapping[str, int]]:
         if name in numbers and above not in numbers:
             raise UserError(f"{name}={numbers[name]} needs a {above} too, {EXAMPLE}")
     return Path(found.plain[0]), numbers
+
+
+def as_data(view: "RunView", numbers: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The stored values of a step's answers, of those of a group, or of one answer with its tokens. UserError
+    if there is none with that number."""
+    from menon.cli.show_step import check_group, groups_of
+    from menon.record.group import ROW, read_group
+
+    step, group = numbers["step"], numbers.get("group")
+    if group is None:
+        stored = view.transcripts.columns(step)
+        return view.transcripts.rows(step, [name for name in ROW if name in stored])
+    check_group(groups_of(view, step), group, f"step {step} of {view.path}")
+    answers = read_group(view, step, group)
+    if "answer" not in numbers:
+        return [{name: answer.row[name] for name in ROW if name in answer.row} for answer in answers]
+    one = chosen(answers, numbers["answer"], step, group)
+    pieces: Sequence[str | None] = one.pieces or [None] * len(one.is_action)
+    columns = {"is_action": one.is_action, "trained": one.trained, **one.columns}
+    if one.ratio is not None:
+        columns |= {"ratio": one.ratio.before, "ratio_after": one.ratio.after}
+    tokens = [
+        {"text": text, **{name: values[place] for name, values in columns.items()}}
+        for place, text in enumerate(pieces)
+    ]
+    return [{**{name: one.row[name] for name in ROW if name in one.row}, "tokens": tokens}]
 
 
 def lines(view: "RunView", numbers: Mapping[str, int], width: int) -> "Iterator[Text | str]":

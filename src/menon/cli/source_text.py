@@ -96,6 +96,7 @@ def defined(module: str, name: str) -> ast.FunctionDef | ast.ClassDef:
     raise LookupError(f"{module} defines no {name}")
 
 
+@cache
 def settings_of(module: str, cls: str) -> list[Setting]:
     """The fields of a dataclass, in their order. One without a sentence has that of the class above."""
     whole = defined(module, cls)
@@ -181,6 +182,7 @@ def alternatives(module: str, node: ast.expr) -> list[str]:
     return [kind] if kind else []
 
 
+@cache
 def kind_of(module: str, cls: str) -> str:
     """The kind of a class of parts that a module defines or imports; "" for any other name."""
     origin, _ = value_of(module, cls)
@@ -189,6 +191,7 @@ def kind_of(module: str, cls: str) -> str:
     return found.group(1) if found else ""
 
 
+@cache
 def members(module: str, union: str) -> list[Part]:
     """The parts of a union, like `LossPart` of the module `loss`, in its order."""
     origin, value = value_of(module, union)
@@ -237,6 +240,7 @@ def fields_of(module: str, cls: str) -> list[ast.AnnAssign]:
     return [node for one in classes for node in one.body if isinstance(node, ast.AnnAssign)]
 
 
+@cache
 def value_of(module: str, name: str) -> tuple[str, ast.expr | None]:
     """The module in which a name is defined, and what it is set to there; None if it is a class."""
     if re.search(rf"^class {name}\b", text_of(module), re.MULTILINE):  # most names, without a syntax tree

@@ -1,5 +1,5 @@
-"""`menon study entropy RUN`: what a run's record says about entropy, as tables. The numbers are stored in the
-run folder."""
+"""`menon study entropy RUN` and `menon study forecast RUN`: what a run's record says about its entropy and
+its end, as tables. The numbers are stored in the run folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Any
 
 from menon import threads
 from menon.assembly.run import use
-from menon.cli.words import NO_OPTION, understand
+from menon.cli.plain_json import json_alone, print_json
+from menon.cli.words import NO_OPTION, understand, wants_json
 from menon.errors import UserError
 from menon.report.text_lines import printable
 
@@ -16,14 +17,32 @@ SHOWN = 12
 INDENT = "  "
 
 
+USAGE = (
+    "study takes entropy or forecast, and a run folder: menon study entropy runs/mine, or menon study "
+    "forecast runs/mine"
+)
+
+
 def study(words: Sequence[str]) -> int:
-    """Studies a run's entropy from its record: the law that links it to the score, forking tokens, overlap
-    with the base. Prints tables and stores the numbers in the run's folder."""
-    asked = understand(words, no_option=NO_OPTION)
+    """Studies a run from its record, prints tables and stores the numbers in the run's folder.
+
+    entropy: the law that links entropy to the score, forking tokens, overlap with the base. forecast: the
+    score at the run's last planned step by two laws, each with its interval and with what it would have said
+    earlier. --json prints the numbers as JSON and nothing else.
+    """
+    rest, alone = json_alone(words)
+    asked = understand(rest, no_option=NO_OPTION)
     plain, settings = asked.plain, asked.settings
-    if len(plain) != 2 or plain[0] != "entropy":
-        raise UserError("study takes entropy and a run folder: menon study entropy runs/mine")
+    if len(plain) != 2 or plain[0] not in ("entropy", "forecast"):
+        raise UserError(USAGE)
     run = Path(plain[1])
+    if plain[0] == "forecast":
+        as_json = wants_json(settings) or alone
+        if settings:
+            raise UserError(
+                f"study forecast takes no setting, and {next(iter(settings))} is one; leave it out"
+            )
+        return forecast(run, alone, as_json)
     use(threads.choose(settings), "cpu")
     from menon.record.layout import Layout
     from menon.settings import read
@@ -31,11 +50,72 @@ def study(words: Sequence[str]) -> int:
     from menon.study.entropy import study as made
 
     found = made(run, read(EntropyStudy, settings))
+    if alone:
+        print_json(found)
+        return 0
     print(f"menon study entropy  {run}\n")
     for line in report(found):
         print(line)
     print(f"\n  all numbers   {Layout(run).study / RESULT}", flush=True)
     return 0
+
+
+def forecast(run: Path, alone: bool, as_json: bool) -> int:
+    """Prints the forecasts of a run."""
+    use(threads.choose({}), "cpu")
+    from menon.study.forecast import forecast as made
+
+    found = made(run)
+    if not alone:
+        print("\n".join([f"menon study forecast  {run}", "", *forecast_lines(found)]))
+    if as_json:
+        print_json(found)
+    return 0
+
+
+def forecast_lines(found: dict[str, Any]) -> list[str]:
+    """The lines about both laws, and about their past forecasts side by side."""
+    sigmoid, entropy = found["sigmoid"], found["entropy"]
+    lines = [f"score of {found['score']} after {found['steps']} steps", ""]
+    lines.append("score = R0 + (A - R0) / (1 + (Cmid / steps)^B)")
+    if "missing" in sigmoid:
+        lines.append(INDENT + sigmoid["missing"])
+    else:
+        lines += [
+            f"  after step {found['end']}: {with_ends(sigmoid)}",
+            f"  A {with_ends(sigmoid['asymptote'])}   R0 {sigmoid['start']:.3f}   "
+            f"B {sigmoid['steepness']:.2f}   Cmid {sigmoid['middle']:.3g}   RMSE {sigmoid['rmse']:.3f}",
+        ]
+    lines += ["", "score = b - a exp(entropy)"]
+    if "missing" in entropy:
+        lines.append(INDENT + entropy["missing"])
+    else:
+        lines += [
+            f"  at entropy 0: {with_ends(entropy['ceiling'])}",
+            f"  a {entropy['a']:.3f}   b {entropy['b']:.3f}   RMSE {entropy['rmse']:.3f}",
+        ]
+    lines += [
+        "",
+        f"{'what they said earlier':<28}{'sigmoid':>26}{'entropy, told at the end':>28}{'measured':>10}",
+    ]
+    for one in found["past"]:
+        cells = [
+            "-" if "missing" in one[law] else with_ends(one[law]) + ("" if one[law]["held"] else " *")
+            for law in LAWS
+        ]
+        name = f"  first {one['part']}, {one['points']} points"
+        lines.append(f"{name:<28}{cells[0]:>26}{cells[1]:>28}{one['measured']:>10.3f}")
+    if any("missing" not in one[law] and not one[law]["held"] for one in found["past"] for law in LAWS):
+        lines.append("  * measured outside of the 95 % interval")
+    return lines
+
+
+LAWS = ("sigmoid", "entropy")
+
+
+def with_ends(part: dict[str, Any]) -> str:
+    """A value with its 95 % interval."""
+    return f"{part['value']:.3f} ({part['low']:.3f} to {part['high']:.3f})"
 
 
 def report(found: dict[str, Any]) -> list[str]:

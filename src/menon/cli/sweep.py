@@ -15,7 +15,8 @@ from menon.record import disk
 from menon.record.layout import SWEEP, Layout
 
 if TYPE_CHECKING:
-    from menon.config import Engine, RunConfig
+    from menon.config import RunConfig
+    from menon.engine_settings import Engine
     from menon.study.sweep import Arm, Cell, Outcome
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")

@@ -8,6 +8,7 @@ the same numbers as the model's own with much less Python overhead.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -21,14 +22,29 @@ FIXED_ROPE = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary frequencies that do not depend on the length of the sequence."""
 
 
+class LowRank(NamedTuple):
+    """scale * up(down(x)): the adapter of a linear layer."""
+
+    down: Tensor
+    """[rank, d]"""
+    up: Tensor
+    """[width, rank]"""
+    scale: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(F.linear(x.to(self.down.dtype), self.down), self.up) * self.scale
+
+
 class Affine(NamedTuple):
-    """y = x @ weight.T + bias, in the dtype of the weight."""
+    """y = x @ weight.T + bias, in the dtype of the weight, and what an adapter adds to it."""
 
     weight: Tensor
     bias: Tensor | None = None
+    adapter: LowRank | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        y = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        return y if self.adapter is None else (y + self.adapter(x)).to(y.dtype)
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,12 @@ class Decoder:
     eps: float
     longest: int | None
     """Tokens up to which attention is plain: the context, or the sliding window where that is shorter."""
+    through: "Through | None" = None
+    """How a layer is run whose weights are not all here until then; None: they are."""
 
+
+Through = Callable[[int, Callable[[Layer, Tensor], Tensor], Tensor], Tensor]
+"""(number of the layer, `run(layer, x)`, x) -> the states after that layer."""
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(number of the layer, q [S, L, heads, D], k and v [S, L, key_heads, D]) -> [S, L, heads, D]; q and k are
@@ -113,16 +134,24 @@ def layer_states(
     cos, sin = (table[..., None, :] for table in rotary(decoder, position, x.dtype))
     for index, layer in enumerate(decoder.layers):
         yield x
-        h = norm(x, layer.attention_norm, decoder.eps)
-        q = layer.query(h).unflatten(-1, (decoder.heads, decoder.head_dim))
-        k = layer.key(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
-        v = layer.value(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
-        if layer.query_norm is not None and layer.key_norm is not None:
-            q, k = norm(q, layer.query_norm, decoder.eps), norm(k, layer.key_norm, decoder.eps)
-        x = x + layer.output(attend(index, rotate(q, cos, sin), rotate(k, cos, sin), v).flatten(-2))
-        h = norm(x, layer.mlp_norm, decoder.eps)
-        x = x + layer.down(F.silu(layer.gate(h)) * layer.up(h))
+        run = partial(one_layer, decoder, index=index, cos=cos, sin=sin, attend=attend)
+        x = run(layer, x) if decoder.through is None else decoder.through(index, run, x)
     yield norm(x, decoder.norm, decoder.eps)
+
+
+def one_layer(
+    decoder: Decoder, layer: Layer, x: Tensor, *, index: int, cos: Tensor, sin: Tensor, attend: Attend
+) -> Tensor:
+    """States before a layer -> those after it; of the decoder it reads the sizes alone."""
+    h = norm(x, layer.attention_norm, decoder.eps)
+    q = layer.query(h).unflatten(-1, (decoder.heads, decoder.head_dim))
+    k = layer.key(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
+    v = layer.value(h).unflatten(-1, (decoder.key_heads, decoder.head_dim))
+    if layer.query_norm is not None and layer.key_norm is not None:
+        q, k = norm(q, layer.query_norm, decoder.eps), norm(k, layer.key_norm, decoder.eps)
+    x = x + layer.output(attend(index, rotate(q, cos, sin), rotate(k, cos, sin), v).flatten(-2))
+    h = norm(x, layer.mlp_norm, decoder.eps)
+    return x + layer.down(F.silu(layer.gate(h)) * layer.up(h))
 
 
 def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -162,7 +191,7 @@ def decoder_of(model: nn.Module) -> Decoder | None:
     other.
 
     Also None if this pass and the model's own give different numbers on a few test tokens, because of another
-    activation, adapters or quantised layers. The model must be in eval mode.
+    activation, adapters other than LoRA or quantised layers. The model must be in eval mode.
     """
     decoder = _collect(model)
     if decoder is None:
@@ -194,17 +223,15 @@ def _collect(model: Any) -> Decoder | None:
     config, trunk = model.config, model.base_model
     head = model.get_output_embeddings() if model is not trunk else None
     try:
-        linear = [_linears(layer) for layer in trunk.layers]
         rope = trunk.rotary_emb
-        whole = all(type(part) is nn.Linear for parts in linear for part in parts)
         plain = (
             config.hidden_act == "silu"
             and rope.rope_type in FIXED_ROPE
             and type(trunk.embed_tokens) is nn.Embedding
         )
-        if not (whole and plain and (model is trunk or type(head) is nn.Linear)):
+        if not (plain and (model is trunk or type(head) is nn.Linear)):
             return None
-        layers = tuple(_layer(layer, parts) for layer, parts in zip(trunk.layers, linear, strict=True))
+        layers = tuple(map(layer_of, trunk.layers))
         first = trunk.layers[0].self_attn
         return Decoder(
             embedding=trunk.embed_tokens.weight,
@@ -219,21 +246,33 @@ def _collect(model: Any) -> Decoder | None:
             eps=config.rms_norm_eps,
             longest=rows_of(model),
         )
-    except (AttributeError, IndexError):
+    except (AttributeError, IndexError, ValueError):
         return None
 
 
-def _linears(layer: Any) -> tuple[Any, ...]:
+def _affine(part: Any) -> Affine:
+    """A linear layer, with its adapter if it has one. AttributeError for any other kind of layer, and for an
+    adapter that is more than two matrices."""
+    if type(part) is nn.Linear:
+        return Affine(part.weight, part.bias)
+    base, (name,) = part.base_layer, part.active_adapters
+    down, up = part.lora_A[name], part.lora_B[name]
+    plain = type(base) is type(down) is type(up) is nn.Linear and down.bias is up.bias is None
+    if not plain or part.lora_variant or part.merged or part.disable_adapters or len(part.lora_A) > 1:
+        raise AttributeError("this layer computes more than its matrices")
+    return Affine(base.weight, base.bias, LowRank(down.weight, up.weight, part.scaling[name]))
+
+
+def layer_of(layer: Any) -> Layer:
+    """The tensors of one layer of a model of the family, with its adapter if it has one."""
     attention, mlp = layer.self_attn, layer.mlp
-    return (
-        *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),
-        *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
+    query, key, value, output, gate, up, down = (
+        _affine(part)
+        for part in (
+            *(attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj),
+            *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
+        )
     )
-
-
-def _layer(layer: Any, linears: tuple[nn.Linear, ...]) -> Layer:
-    query, key, value, output, gate, up, down = (Affine(part.weight, part.bias) for part in linears)
-    attention = layer.self_attn
     return Layer(
         attention_norm=layer.input_layernorm.weight,
         query=query,

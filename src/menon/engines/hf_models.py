@@ -20,9 +20,12 @@ from huggingface_hub.utils import logging as hub_logging
 from torch import nn
 from transformers.utils import logging as hf_logging
 
+from menon.engines import lora
+from menon.engines.adapter_files import base_named_in, is_adapter, read_into
 from menon.engines.limits import layers_of
-from menon.engines.model_files import FileDtypes, restore_unrounded
+from menon.engines.model_files import FileDtypes
 from menon.engines.quantised import json_object, refuse_quantised
+from menon.engines.stored_models import restore_unrounded
 from menon.engines.tokenizer_files import load_tokenizer
 from menon.errors import UserError, first_line, offline_by
 
@@ -31,8 +34,6 @@ PROCESSORS = ("*processor*.json", "chat_template*")
 carries them, because what loads such a model looks for them beside the weights."""
 POINTER_BYTES = 1024
 """A file of weights below this size may be what Git LFS leaves in its place."""
-ADAPTER = "adapter_config.json"
-"""The file by which peft describes an adapter."""
 GGUF = "{} is of the format GGUF, which cannot be trained; name the safetensors folder that it was made from"
 WITHIN = ("checkpoints/latest", "snapshots/*", "*")
 """Where a folder holds a model: a run, the hub's cache, or any folder above a model."""
@@ -44,12 +45,26 @@ def load_policy(
     name_or_folder: str | os.PathLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> tuple[transformers.PreTrainedModel, transformers.PreTrainedTokenizerBase]:
     """A causal LM in eval mode and its tokenizer. Weights that train are loaded in fp32, whatever the file's
-    dtype; from a checkpoint of a run, the weights that trained and not what its files round them to."""
+    dtype; from a checkpoint of a run, the weights that trained and not what its files round them to. Of an
+    adapter's folder, the model that it makes."""
+    model, tokenizer = load_with_adapter(name_or_folder, dtype, device)
+    if lora.has_adapter(model):
+        model = lora.merged_copy(model).requires_grad_(True)
+    return model, tokenizer
+
+
+def load_with_adapter(
+    name_or_folder: str | os.PathLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> tuple[transformers.PreTrainedModel, transformers.PreTrainedTokenizerBase]:
+    """The same, with the adapter of an adapter's folder still apart (`engines.lora`)."""
     name = str(name_or_folder)
     with quiet():
-        folder = folder_of(name)
-        model = _load_causal(folder, name, dtype).to(device)
-        tokenizer = load_tokenizer(folder, name)
+        folder = folder_of(name, adapters=True)
+        whole = base_folder(folder, name)
+        model = _load_causal(whole, name, dtype).to(device)
+        if whole != folder:
+            read_into(model, folder, name)
+        tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").is_file() else whole, name)
     end_token_ids(model, tokenizer, name)
     most, vocabulary = max(tokenizer.get_vocab().values()), model.get_input_embeddings().num_embeddings
     if most >= vocabulary:
@@ -58,6 +73,20 @@ def load_policy(
             "its own tokenizer"
         )
     return model, tokenizer
+
+
+def base_folder(folder: Path, name: str) -> Path:
+    """The folder of a model: the given one, or that of the model that an adapter is for."""
+    if not is_adapter(folder):
+        return folder
+    given = base_named_in(folder, name)
+    try:
+        base = folder_of(given, adapters=True)
+    except UserError as error:
+        raise UserError(f"{name} is an adapter of {given}, which cannot be read: {error}") from None
+    if is_adapter(base):
+        raise UserError(f"{name} is an adapter of {base}, which is an adapter itself; merge that one first")
+    return base
 
 
 def export(
@@ -71,6 +100,17 @@ def export(
     model's own."""
     with quiet():
         model.save_pretrained(folder, state_dict=None if dtypes is None else _cast(model, dtypes))
+    export_around(model, tokenizer, folder, dtypes)
+
+
+def export_around(
+    model: transformers.PreTrainedModel,
+    tokenizer: transformers.PreTrainedTokenizerBase,
+    folder: Path,
+    dtypes: FileDtypes | None = None,
+) -> None:
+    """What an exported folder holds besides weights and configuration."""
+    with quiet():
         tokenizer.save_pretrained(folder)
     if dtypes is not None:
         _name_dtype(folder / "config.json", dtypes.usual)
@@ -125,9 +165,9 @@ def end_token_ids(model: Any, tokenizer: Any, name: str = "this model") -> tuple
     return tuple(found)
 
 
-def folder_of(name: str) -> Path:
-    """The folder of a model. A path must be a model folder; any other name is looked up on the hub and is
-    downloaded, or found in the hub's cache."""
+def folder_of(name: str, adapters: bool = False) -> Path:
+    """The folder of a model, with `adapters` also of an adapter. A path must be a model folder; any other
+    name is looked up on the hub and is downloaded, or found in the hub's cache."""
     folder = Path(name).expanduser()
     if folder.is_file():
         raise UserError(
@@ -139,6 +179,8 @@ def folder_of(name: str) -> Path:
                 f"there is no folder {name}; name a model folder, or a model on the Hugging Face hub"
             )
         folder = _download(name)
+    if adapters and is_adapter(folder):
+        return folder
     if not (folder / "config.json").is_file():
         raise UserError(instead_of_a_model(folder, name))
     if not any(folder.glob("*.safetensors")):
@@ -162,11 +204,10 @@ def folder_of(name: str) -> Path:
 
 def instead_of_a_model(folder: Path, name: str) -> str:
     """What a folder without a config.json is, and which folder to name."""
-    if (folder / ADAPTER).is_file():
-        base = json_object(folder / ADAPTER).get("base_model_name_or_path") or "its base model"
+    if is_adapter(folder):
         return (
-            f"{name} is an adapter (LoRA), not a whole model; merge it into {base} (peft's merge_and_unload) "
-            "and name the folder of the result"
+            f"{name} is an adapter (LoRA), and a whole model is read here; merge it (`menon export {name} "
+            "out=FOLDER`) and name the folder of the result"
         )
     if any(folder.glob("*.gguf")):
         return GGUF.format(name)

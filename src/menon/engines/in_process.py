@@ -1,20 +1,23 @@
 """The models of a run in this process: the first `ModelHost`, and the reference for all others."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from menon.batch import Batch
 from menon.engines import model_files
 from menon.engines.model_files import STATE
-from menon.engines.protocols import Learner, Models, Scorer, check_same_model
+from menon.engines.protocols import Models
+from menon.engines.roster import Roster
+from menon.engines.stored_models import stored_in
+from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
-from menon.state_codec import decode, encode
-from menon.sync.fingerprint import fingerprint
+from menon.state_codec import encode
+from menon.sync.fingerprint import content, fingerprint_of
+from menon.sync.pairs import model_tensors
+from menon.sync.protocols import Gives
 from menon.types import Metric, merge
 from menon.update.host import Ask, Job
 from menon.update.objective import cut
@@ -24,19 +27,29 @@ Export = Callable[[Path], None]
 """Writes a model as a Hugging Face folder."""
 
 
+def of_role(role: str, metrics: dict[str, Metric]) -> dict[str, Metric]:
+    """The metrics of a role's optimiser under the names of a step."""
+    return metrics if role == "policy" else {f"{role}/{name}": metric for name, metric in metrics.items()}
+
+
 class InProcessHost:
     """A `ModelHost` over models that are in this process.
 
     `exports` holds, by role, the function that writes a model as a Hugging Face folder. The weights of a
-    policy without one are saved in `state`.
+    policy without one are saved in `state`. `checkpoint` writes the policy into a checkpoint where that is
+    not its export: an adapter alone.
     """
 
-    def __init__(self, models: Models, exports: Mapping[str, Export] | None = None) -> None:
-        self.models = dict(models)
+    def __init__(
+        self,
+        models: Models,
+        exports: Mapping[str, Export] | None = None,
+        checkpoint: Export | None = None,
+    ) -> None:
+        self.roster = Roster(models)
+        self.models = self.roster.models
         self.exports = dict(exports or {})
-        self._followers: set[str] = set()
-        """Roles whose weights have followed another model. Other roles that do not learn are not saved,
-        because the start gives their weights again."""
+        self.checkpoint = checkpoint or self.exports.get("policy")
 
     @property
     def roles(self) -> frozenset[str]:
@@ -44,34 +57,59 @@ class InProcessHost:
 
     def score(self, batch: Batch, asks: Sequence[Ask]) -> dict[str, Tensor]:
         """Makes one pass over the batch for each model, even if several columns or roles ask it."""
-        by_model: dict[int, list[Ask]] = {}
-        for ask in asks:
-            by_model.setdefault(id(self._model(ask.role)), []).append(ask)
         columns: dict[str, Tensor] = {}
-        for mine in by_model.values():
-            scored = self._model(mine[0].role).score(batch, [ask.need for ask in mine], self.models)
+        for mine in self.roster.by_model(asks):
+            model = self.roster.model(mine[0].role)
+            scored = model.score(batch, [ask.need for ask in mine], self.models)
             columns |= {ask.name: scored[need_column(ask.need)] for ask in mine}
         return columns
 
     def update(self, role: str, job: Job) -> dict[str, Metric]:
-        learner = self._learner(role)
-        metrics = learner.accumulate(cut(job, learner.tokens_per_forward, learner.workers), self.models)
-        own = learner.step()
-        return merge(metrics, own if role == "policy" else {f"{role}/{name}": m for name, m in own.items()})
+        metrics = self._accumulate(role, job)
+        own = self.roster.learner(role).step()
+        return merge(metrics, of_role(role, own))
 
-    @torch.no_grad()
+    def _accumulate(self, role: str, job: Job) -> dict[str, Metric]:
+        learner = self.roster.learner(role)
+        return learner.accumulate(cut(job, learner.tokens_per_forward, learner.workers), self.models)
+
+    def gradient(self, role: str, job: Job) -> Iterator[tuple[str, Tensor]]:
+        """The gradient of an update that is not made, by the weights' names (`update.host.GivesGradient`)."""
+        learner = self.roster.learner(role)
+        if not isinstance(learner, TorchLearner):
+            raise UserError(f"the {role} does not follow a gradient alone; leave natural out")
+        self._accumulate(role, job)
+        yield from learner.take_gradient().items()
+
     def follow(self, role: str, leader: str, rate: float) -> None:
-        """Moves the weights in place. Weights that only the leader has (a value head) are skipped."""
-        ahead = self._model(leader).weights()
-        for name, weight in self._model(role).weights().items():
-            if rate == 1:
-                weight.copy_(ahead[name])
-            else:
-                weight.lerp_(ahead[name].to(weight), rate)
-        self._followers.add(role)
+        self.roster.follow(role, leader, rate)
 
     def fingerprint(self, role: str) -> str:
-        return fingerprint(self._model(role).weights())
+        """Of a model with an adapter, that of the weights that it makes, as a sampler holds them."""
+        model = self.roster.model(role)
+        merged = isinstance(model, Gives) and getattr(model, "adapted", False)
+        given = model.tensors() if isinstance(model, Gives) and merged else model.weights().items()
+        return fingerprint_of({name: content(weight) for name, weight in given})
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """The policy's tensors (see `sync.protocols.Gives`): the live ones, or merged ones of an adapter."""
+        policy = self.roster.model("policy")
+        return policy.tensors() if isinstance(policy, Gives) else model_tensors(policy.weights())
+
+    def adapter_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(name in peft's files, live tensor) of the policy's adapter, one at a time; none where it has no
+        adapter."""
+        found = getattr(self.roster.model("policy"), "adapter_tensors", None)
+        return iter(()) if found is None else found()
+
+    def write_adapter(self, folder: Path) -> None:
+        """The policy's adapter in peft's own format, and its tokenizer. UserError: the policy has none, or is
+        a reward model, whose checkpoints are whole."""
+        if self.checkpoint is None or self.checkpoint is self.exports.get("policy"):
+            raise UserError(
+                "the policy of this run has no adapter that can be written alone; set adapter.rank"
+            )
+        self.checkpoint(folder)
 
     # Files
 
@@ -84,10 +122,10 @@ class InProcessHost:
         """Weights that the exported policy holds bit for bit are not written twice; those that it holds in a
         lower precision are."""
         (folder / STATE).mkdir(parents=True, exist_ok=True)
-        if "policy" in self.exports:
-            self.export("policy", folder)
+        if self.checkpoint is not None:
+            self.checkpoint(folder)
         exported = model_files.tensors_in(folder)
-        kept = {role: model.weights() for role, model in self._kept().items()}
+        kept = {role: model.weights() for role, model in self.roster.kept().items()}
         for role, weights in kept.items():
             there = exported if role == "policy" else {}
             rest = {
@@ -97,7 +135,7 @@ class InProcessHost:
             }
             model_files.write(folder / STATE / f"{role}.safetensors", rest)
         tensors: dict[str, Tensor] = {}
-        states = {role: learner.state() for role, learner in self._learners().items()}
+        states = {role: learner.state() for role, learner in self.roster.learners().items()}
         about = {
             "weights": {role: list(weights) for role, weights in kept.items()},
             "learners": encode(states, tensors, "state.learners"),
@@ -105,50 +143,6 @@ class InProcessHost:
         model_files.write(folder / STATE / "optimisers.safetensors", tensors)
         (folder / STATE / "models.json").write_text(json.dumps(about, allow_nan=False), encoding="utf-8")
 
-    @torch.no_grad()
     def load(self, folder: Path) -> None:
-        about = json.loads((folder / STATE / "models.json").read_text(encoding="utf-8"))
-        states = decode(about["learners"], load_file(folder / STATE / "optimisers.safetensors"))
-        exported = model_files.tensors_in(folder)
-        if missing := sorted(self._learners().keys() - states.keys()):
-            raise UserError(
-                f"the checkpoint holds no {missing[0]} that learned; load it with the models it was made of"
-            )
-        for role, names in about["weights"].items():
-            own = load_file(folder / STATE / f"{role}.safetensors")
-            weights = {name: own[name] if name in own else exported[name] for name in names}
-            if role in states:
-                self._learner(role).load(weights, states[role])
-                continue
-            follower = self._model(role).weights()
-            check_same_model(follower, weights)
-            for name, weight in follower.items():
-                weight.copy_(weights[name])
-            self._followers.add(role)
-
-    # Which model is whose
-
-    def _model(self, role: str) -> Scorer:
-        if role not in self.models:
-            raise UserError(f"this run has no {role} model; set {role} in the configuration")
-        return self.models[role]
-
-    def _learner(self, role: str) -> Learner:
-        model = self._model(role)
-        if not isinstance(model, Learner):
-            raise UserError(
-                f"the {role} model cannot learn; give it an optimiser or take its terms out of the objective"
-            )
-        return model
-
-    def _learners(self) -> dict[str, Learner]:
-        """Every model that learns, once, by the first of its roles."""
-        found: dict[str, Learner] = {}
-        for role, model in sorted(self.models.items(), key=lambda item: (item[0] != "policy", item[0])):
-            if isinstance(model, Learner) and not any(model is other for other in found.values()):
-                found[role] = model
-        return found
-
-    def _kept(self) -> dict[str, Scorer]:
-        """The models whose weights have changed since the start, by role."""
-        return {**self._learners(), **{role: self.models[role] for role in sorted(self._followers)}}
+        """Also what ranks have written."""
+        self.roster.take(stored_in(folder, self.models))

@@ -3,7 +3,7 @@ configuration alone.
 
 A log-prob must not depend on how long its sequence becomes or on what is computed beside it. Most models hold
 this up to their context. Others change their attention at a certain length; up to it they are like any other.
-`TorchSampler.check` and `forward.run_trunk` refuse what is longer.
+`check_request` and `forward.run_trunk` refuse what is longer.
 """
 
 from collections.abc import Iterator

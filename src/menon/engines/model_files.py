@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 STATE = "state"
 """Folder beside the exported policy that holds what a Hugging Face folder does not."""
@@ -43,27 +43,6 @@ def dtypes_in(folder: Path) -> FileDtypes:
                     sizes[dtype] += math.prod(about.get_shape())
     usual = max(sizes, key=lambda dtype: sizes[dtype], default=torch.float32)
     return FileDtypes(usual, {name: dtype for name, dtype in found.items() if dtype != usual})
-
-
-@torch.no_grad()
-def restore_unrounded(model: nn.Module, folder: Path) -> None:
-    """Gives a model that was read from a checkpoint's folder the weights that trained, if the folder's files
-    hold them in a lower precision.
-
-    A weight in `state` is taken only if it rounds to the file's: the files may have been changed since.
-    """
-    kept_in = folder / STATE / "policy.safetensors"
-    if not kept_in.is_file():
-        return
-    dtypes = dtypes_in(folder)
-    with safe_open(kept_in, framework="pt") as kept:
-        names = set(kept.keys())
-        for name, weight in model.named_parameters():
-            exact = kept.get_tensor(name) if name in names else None
-            if exact is None or exact.shape != weight.shape:
-                continue
-            if torch.equal(exact.to(dtypes.of(name)).to(weight), weight):
-                weight.copy_(exact)
 
 
 def tensors_in(folder: Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from menon.engines.limits import context_of
 from menon.engines.tokenizer_files import load_tokenizer
 from menon.engines.tokens import marker_for, tokenize_with
 from menon.errors import UserError
-from menon.foreign import marked_pieces
+from menon.foreign import Marker, marked_pieces
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,22 @@ class PreferenceModel:
     tokenizer: transformers.PreTrainedTokenizerBase
     context: int
     tokens_per_forward: int = 8192
+    special: bool = True
+    """Whether the tokenizer puts its special tokens in front of a text. A chat template has written those
+    that it wants."""
+
+    @cached_property
+    def tokenize(self) -> Callable[..., Sequence[int]]:
+        return tokenize_with(self.tokenizer)
+
+    @cached_property
+    def mark(self) -> Marker:
+        return marker_for(self.tokenizer)
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> list[float]:
-        tokenize, mark = tokenize_with(self.tokenizer), marker_for(self.tokenizer)
-        rows = [self._ended([*tokenize(marked_pieces(text, mark))]) for text in texts]
+        marked = [marked_pieces(text, self.mark) for text in texts]
+        rows = [self._ended([*self.tokenize(text, special=self.special)]) for text in marked]
         scores = [0.0] * len(rows)
         for places in padded_passes([len(row) for row in rows], self.tokens_per_forward):
             width = max(len(rows[place]) for place in places)
@@ -50,8 +62,7 @@ class PreferenceModel:
         if len(tokens) > self.context:
             raise UserError(
                 f"a text has {len(tokens)} tokens and the preference model reads {self.context}; lower "
-                "max_new_tokens, or take a "
-                "model with a longer context"
+                "max_new_tokens, or take a model with a longer context"
             )
         return tokens
 
@@ -65,15 +76,18 @@ class PreferenceModel:
 
 
 def load_preference_model(
-    name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    name: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    special: bool = True,
 ) -> PreferenceModel:
     """A folder or a name on the hub with a sequence classifier of one label on a causal trunk, and its
-    tokenizer."""
+    tokenizer. `special` is off for the prompts of a chat template."""
     with hf_models.quiet():
         folder = hf_models.folder_of(name)
         model = load_classifier(folder, name, dtype)
         tokenizer = load_tokenizer(folder, name)
-    return PreferenceModel(model.to(device).eval(), tokenizer, context_of(model) or 2**31)
+    return PreferenceModel(model.to(device).eval(), tokenizer, context_of(model) or 2**31, special=special)
 
 
 def load_classifier(folder: Path, name: str, dtype: torch.dtype) -> Any:

@@ -36,13 +36,19 @@ def classifier_without_weights(model: PreTrainedModel, padding: int | None) -> P
     return found
 
 
+def reward_model_of(model: PreTrainedModel, head: nn.Linear, padding: int | None) -> PreTrainedModel:
+    """The trunk and the head as one classifier; the head is its `score`."""
+    classifier: Any = classifier_without_weights(model, padding)
+    setattr(classifier, classifier.base_model_prefix, model.base_model)
+    classifier.score = head
+    classifier.name_or_path = model.name_or_path
+    found: PreTrainedModel = classifier
+    return found
+
+
 def export_reward_model(
     model: PreTrainedModel, head: nn.Linear, tokenizer: PreTrainedTokenizerBase, folder: Path
 ) -> None:
     """A folder for `AutoModelForSequenceClassification`: the trunk, the head as `score`, and the tokenizer.
     The score of a text is that of its last token, which is an end-of-text token."""
-    classifier: Any = classifier_without_weights(model, tokenizer.pad_token_id)
-    setattr(classifier, classifier.base_model_prefix, model.base_model)
-    classifier.score = head
-    classifier.name_or_path = model.name_or_path
-    export(classifier, tokenizer, folder)
+    export(reward_model_of(model, head, tokenizer.pad_token_id), tokenizer, folder)

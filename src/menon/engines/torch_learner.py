@@ -4,26 +4,32 @@ Dropout is off, in training too: a policy is trained on the distribution that it
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from menon.batch import Batch, take, tokens_of
-from menon.engines import machine
+from menon.engines import lora, machine
 from menon.engines.forward import Readout, run_trunk, take_apart
 from menon.engines.inside import NOTHING, Seen, Wanted, other_layers, own_layers
+from menon.engines.layers import with_checkpointing
 from menon.engines.log_probs import CHUNK, wide
 from menon.engines.parallel_passes import side_by_side
 from menon.engines.protocols import LogitRows, Models, check_same_model
 from menon.errors import UserError
+from menon.sync.pairs import model_tensors
 from menon.types import Mean, Metric, Sum, merge
 from menon.update.objective import Micro, forward_rows, loss_of, moved, weighs
 from menon.update.optimiser import Optimiser, rate
 from menon.update.protocols import Head, Inside, Need, Reduction, need_column
 
+T = TypeVar("T")
 MOST_SKIPPED = 10
 """Updates in a row without a finite gradient after which a run stops."""
 
@@ -33,8 +39,9 @@ class TorchScorer:
     critic's.
 
     `temperature` divides the logits of every column; `autocast` runs the trunk in that dtype;
-    `vocabulary_chunk` is the most elements of logits that exist at once. Neither it nor `tokens_per_forward`
-    changes a result. A small model on a CPU runs as many passes in parallel as torch has threads now.
+    `vocabulary_chunk` is the most elements of logits that exist at once; `checkpointing` computes layers
+    again in the backward pass. None of these, nor `tokens_per_forward`, changes a result. A small model on a
+    CPU runs as many passes in parallel as torch has threads now.
     """
 
     def __init__(
@@ -47,21 +54,34 @@ class TorchScorer:
         autocast: torch.dtype | None = None,
         vocabulary_chunk: int = CHUNK,
         heads: Mapping[str, nn.Linear] | None = None,
+        checkpointing: bool = False,
     ) -> None:
         if temperature <= 0:
             raise UserError(f"temperature is {temperature}; log-probs for training need a positive one")
         if tokens_per_forward < 1 or vocabulary_chunk < 1:
             raise UserError("tokens_per_forward and vocabulary_chunk must be at least 1")
         self.model = model.to(device).eval()
+        self.adapted = lora.has_adapter(model)
         self.heads = {name: head.to(device) for name, head in (heads or {}).items()}
         self.tokens_per_forward = tokens_per_forward
         self.device = torch.device(device)
         self.autocast = autocast
         network = take_apart(self.model, self.heads)
-        size = sum(weight.numel() for weight in self.weights().values())
+        size = sum(weight.numel() for weight in self.model.parameters())
         # The model's own forward pass (not `Decoder`) may write to the model, so it never runs in parallel.
         self.workers = 1 if network.decoder is None else machine.workers(size, self.device)
         self.readout = Readout(network, temperature, vocabulary_chunk // self.workers)
+        self.settle(checkpointing)
+
+    def settle(self, checkpointing: bool) -> None:
+        """Called once the model is taken apart and before an optimiser knows its weights."""
+        if checkpointing:
+            network = with_checkpointing(self.readout.network, self.model)
+            self.readout = replace(self.readout, network=network)
+
+    def within(self, run: Callable[[], T]) -> T:
+        """Runs a forward pass; a model whose weights are not all here brings them for it."""
+        return run()
 
     def score(self, batch: Batch, needs: Iterable[Need], models: Models | None = None) -> dict[str, Tensor]:
         needs = tuple(dict.fromkeys(needs))
@@ -92,6 +112,9 @@ class TorchScorer:
     @torch.no_grad()
     def look(self, batch: Batch, wanted: Wanted) -> Seen:
         """One forward pass without gradient: rows of logits on request, and what is wanted of the inside."""
+        return self.within(partial(self._look, batch, wanted))
+
+    def _look(self, batch: Batch, wanted: Wanted) -> Seen:
         states = run_trunk(self.readout.network, batch, self.autocast, wanted=wanted)
         row_of = torch.full(
             (batch.num_tokens,), len(states.place), device=self.device
@@ -115,6 +138,11 @@ class TorchScorer:
         needs = tuple(needs)
         roles = {need.other for need in needs if isinstance(need, Reduction | Inside) and need.other}
         others = {role: self._seen(role, needs, batch, models) for role in sorted(roles)}
+        return self.within(partial(self._forward, batch, needs, others))
+
+    def _forward(
+        self, batch: Batch, needs: tuple[Need, ...], others: Mapping[str, Seen]
+    ) -> dict[str, Tensor]:
         wanted = own_layers(needs, self.depth, lambda role: others[role].depth)
         if self.readout.network.whole is None:  # the last hidden state is there without being asked for
             wanted = Wanted(wanted.states - {-1}, wanted.attention)
@@ -140,11 +168,32 @@ class TorchScorer:
 
     def weights(self) -> Mapping[str, Tensor]:
         """The live tensors under the model's own names, tied ones once; a shared trunk's critic is
-        `value_head.weight`."""
-        named: dict[str, Tensor] = dict(self.model.named_parameters())
-        for name, head in self.heads.items():
-            named |= {f"{name}_head.{part}": weight for part, weight in head.named_parameters()}
-        return named
+        `value_head.weight`. Of a model with an adapter only what is not frozen (`lora.own_parameters`)."""
+        return {**lora.own_parameters(self.model), **self._head_weights()}
+
+    def _head_weights(self) -> dict[str, Tensor]:
+        return {
+            f"{name}_head.{part}": weight
+            for name, head in self.heads.items()
+            for part, weight in head.named_parameters()
+        }
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """The live tensors of the model without its heads (see `sync.protocols.Gives`); one with an adapter
+        is merged."""
+        if not self.adapted:
+            return model_tensors(self.weights())
+        return self.merged(lora.as_it_is)
+
+    def merged(self, whole: Callable[[Tensor], Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """The weights that the adapter makes, `whole` where they are in parts."""
+        heads = ((name, whole(weight)) for name, weight in model_tensors(self._head_weights()))
+        return chain(lora.merged_tensors(self.model, whole), heads)
+
+    def adapter_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(name in peft's files, live tensor) of the adapter alone, for a sampler that takes adapters; none
+        where the model has no adapter."""
+        return lora.adapter_tensors(self.model)
 
 
 class Passed(NamedTuple):
@@ -212,10 +261,10 @@ class TorchLearner(TorchScorer):
         gradient is not finite (`update/skipped`): then weights and moments stay as they are, and the schedule
         does not advance."""
         grads = [weight.grad for weight in self._trained.values() if weight.grad is not None]
-        weighed, self._weighed = any(bool(each) for each in self._weighed), []
+        weighed, self._weighed = self.anywhere(any(bool(each) for each in self._weighed)), []
         metrics: dict[str, Metric] = {"update/empty": Sum(int(not weighed)), "update/skipped": Sum(0)}
         if weighed:
-            norm = get_total_norm(grads)
+            norm = self.total_norm(grads)
             if math.isfinite(size := float(norm)):
                 self._move(norm)
                 metrics |= {"grad_norm": Mean(size), "learning_rate": Mean(self._adamw.param_groups[0]["lr"])}
@@ -224,6 +273,21 @@ class TorchLearner(TorchScorer):
                 self._skip()
         self._adamw.zero_grad(set_to_none=True)
         return metrics
+
+    def anywhere(self, here: bool) -> bool:
+        """Whether something holds in one of the processes that share an update."""
+        return here
+
+    def total_norm(self, grads: list[Tensor]) -> Tensor:
+        """The norm of the whole gradient; 0-dim."""
+        return get_total_norm(grads)
+
+    def take_gradient(self) -> dict[str, Tensor]:
+        """The gradient that `accumulate` has added up, by the weights' names; it is then forgotten."""
+        found = {name: weight.grad for name, weight in self._trained.items() if weight.grad is not None}
+        self._adamw.zero_grad(set_to_none=True)
+        self._weighed = []
+        return found
 
     def _move(self, norm: Tensor) -> None:
         if self.optimiser.clip_norm:
@@ -259,7 +323,7 @@ class TorchLearner(TorchScorer):
         own = self.weights()
         check_same_model(own, weights)
         for name, weight in own.items():
-            weight.copy_(weights[name])
+            self.put(weight, weights[name])
         self._updates, self._skipped_in_a_row = int(state["updates"]), int(state["skipped_in_a_row"])
         self._weighed = []
         self._adamw.zero_grad(set_to_none=True)
@@ -268,6 +332,14 @@ class TorchLearner(TorchScorer):
             weight = self._trained[name]
             self._adamw.state[weight] = {
                 # The optimiser's step count has a dtype of its own.
-                key: value.to(weight.device if key == "step" else weight, copy=True)
+                key: value.to(weight.device, copy=True) if key == "step" else self.like(weight, value)
                 for key, value in moments.items()
             }
+
+    def put(self, weight: Tensor, given: Tensor) -> None:
+        """Writes numbers into a weight."""
+        weight.copy_(given)
+
+    def like(self, weight: Tensor, given: Tensor) -> Tensor:
+        """A copy of a checkpoint's moment, held as the weight is."""
+        return given.to(weight, copy=True)

@@ -34,15 +34,15 @@ def read_pair(places: Sequence[Path]) -> tuple[Result, Result]:
     return read_items(a), read_items(b)
 
 
-def read_items(place: Path, before: bool = False) -> Result:
+def read_items(place: Path, before: bool = False, step: int | None = None) -> Result:
     """Of a result of `menon eval`, or of a run's last evaluation; with `before` of that before its first
-    step. UserError: neither, or the run has no such evaluation."""
+    step, with `step` of that after this one. UserError: neither, or the run has no such evaluation."""
     if not Layout(place).about.exists():
         if place.is_dir():
             raise UserError(f"{place} is no run; compare takes results of `menon eval`, or run folders")
         return read_result(place)
     view = RunView.open(place)
-    steps = [step for step in view.answers.steps if (step == 0) == before]
+    steps = [one for one in view.answers.steps if (one == 0) == before and step in (None, one)]
     if not steps:
         raise UserError(
             f"{place} was not evaluated before its first step; name two results of `menon eval`"

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from menon.base import BASES
-from menon.config import BUILT_IN_LENGTH, Engine, OnlineSource
+from menon.config import BUILT_IN_LENGTH, OnlineSource
+from menon.engine_settings import Engine
 from menon.errors import UserError, at_least
 from menon.pipeline.keep import Answer, Keep, kept
 from menon.pipeline.stage import REPORT, Here, Stage, is_made
@@ -50,7 +51,7 @@ class Write(Stage):
             ("environment", None),
             ("rollout", Groups()),
             ("order", "shuffled"),
-            ("ahead", 0),
+            ("staleness", 0),
         ):
             if getattr(self.source, name) != usual:
                 raise UserError(

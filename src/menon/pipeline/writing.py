@@ -92,7 +92,7 @@ def writer_of(stage: "Write", here: Here) -> Iterator[Writer]:
     source, engine = stage.source, stage.engine
     device = device_of(engine.device)
     around = around_here(source, here.seed, engine.device, here.tell)
-    around = with_models(around, lambda: device, {})
+    around = with_models(around, lambda: device, {}, source.template)
     with ExitStack() as undo:
         grade = grade_of(source, reward_of(source, around))
         undo.callback(close_grade, grade)

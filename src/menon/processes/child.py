@@ -84,7 +84,8 @@ def exit_with_parent(connection: Connection) -> None:
 
     def wait() -> None:
         poll = select.poll()
-        poll.register(connection.socket, select.POLLHUP)
+        # Over TCP the end of the other side is no hang-up of both.
+        poll.register(connection.socket, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
         poll.poll()
         os._exit(0)
 

@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from menon.processes.child import Handler, exit_with_parent, load, run_and_exit
 from menon.processes.deadline import Late
 from menon.processes.wire import Connection, RemoteError
-from menon.processes.worker import START_LIMIT, Ended, Spawn, Worker
+from menon.processes.worker import START_LIMIT, Ended, Spawn, Started, Worker, kill_group, started_here
 
 WAIT_LIMIT = 10.0
 """Seconds to wait for the exit code of a worker that was killed."""
@@ -24,14 +25,22 @@ class Forkserver:
     process, and each worker runs the handler that it returned. `memory` is a worker's limit in bytes. Any
     thread may use it."""
 
-    def __init__(self, entry: str, *arguments: Any, memory: int | None = None) -> None:
-        self.server = Worker(
-            Spawn("menon.processes.forkserver:Server", entry, arguments, memory, watched=False)
-        )
+    def __init__(
+        self,
+        entry: str,
+        *arguments: Any,
+        memory: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        server = "menon.processes.forkserver:Server"
+        self.server = Worker(Spawn(server, entry, arguments, memory, watched=False, environment=environment))
         self.lock = threading.Lock()
 
-    def __call__(self, connection: int, output: int) -> "Forked":
+    def __call__(self) -> Started:
         """Late if the imports take longer than START_LIMIT, RemoteError if they fail, Ended."""
+        return started_here(self.child)
+
+    def child(self, connection: int, output: int) -> "Forked":
         with self.lock:
             pid = self.server.ask(["fork"], START_LIMIT, descriptors=(connection, output)).data
         return Forked(self, pid)
@@ -63,6 +72,9 @@ class Forked:
 
     def wait(self) -> int:
         return self.forkserver.wait(self.pid)
+
+    def kill(self) -> None:
+        kill_group(self.pid)
 
 
 class Server:

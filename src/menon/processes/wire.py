@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,6 +113,11 @@ class Connection:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         return list(descriptors)
+
+    def hang_up(self) -> None:
+        """Ends both directions, from any thread: one that sends or receives gets Closed."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.socket.close()

@@ -12,8 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from menon.errors import UserError
 from menon.printable import printable
@@ -32,8 +31,14 @@ LONGEST = 300
 """Most characters of the last line that an error message shows."""
 
 T = TypeVar("T")
-Inbox = SimpleQueue[tuple[T, Message | RemoteError | None]]
-"""The tag of a worker and its message; None once it has ended."""
+
+
+class Inbox(Protocol):
+    """Where a worker's messages are put, such as a queue."""
+
+    def put(self, item: tuple[Any, Message | RemoteError | None], /) -> None:
+        """Takes the tag of a worker and its message; None once it has ended."""
+        ...
 
 
 class Ended(Exception):
@@ -59,14 +64,53 @@ class Process(Protocol):
         """Waits for its end. The exit code, or the negative number of the signal that killed it."""
         ...
 
+    def kill(self) -> None:
+        """Kills its group. Any thread may call it, also when the process has ended but was not waited for."""
+        ...
+
+
+class Started(NamedTuple):
+    """A process that was started, and our ends of what joins us to it."""
+
+    process: Process
+    connection: socket.socket
+    output: int
+    """Descriptor to read its stdout and stderr from."""
+
 
 class Launch(Protocol):
-    """A way to start worker processes: `Spawn`, or `forkserver.Forkserver`."""
+    """A way to start worker processes: `Spawn`, `forkserver.Forkserver`, or `elsewhere.Elsewhere`."""
 
-    def __call__(self, connection: int, output: int) -> Process:
-        """Starts a process that owns the socket `connection` and writes its stdout and stderr to the pipe
-        `output`."""
-        ...
+    def __call__(self) -> Started: ...
+
+
+def started_here(start: Callable[[int, int], Process]) -> Started:
+    """Starts a process of this machine: `start(connection, output)` gives it an open socket and the pipe for
+    its output."""
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    try:
+        return Started(start(theirs.fileno(), writing), ours, reading)
+    except BaseException:
+        ours.close()
+        os.close(reading)
+        raise
+    finally:
+        theirs.close()
+        os.close(writing)
+
+
+class Child:
+    """A child of this process."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process, self.pid = process, process.pid
+
+    def wait(self) -> int:
+        return self.process.wait()
+
+    def kill(self) -> None:
+        kill_group(self.pid)
 
 
 class Spawn:
@@ -82,11 +126,19 @@ class Spawn:
         watched: bool = True,
     ) -> None:
         self.settings = (entry, arguments, memory, watched)
-        self.environment = environment or {}
+        self.environment = dict(environment or {})
 
-    def __call__(self, connection: int, output: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [*command(), json.dumps([connection, *self.settings])],
+    def __call__(self) -> Started:
+        return started_here(self.child)
+
+    def command(self) -> list[str]:
+        """The interpreter and what it runs; the socket and the settings follow."""
+        return command()
+
+    def child(self, connection: int, output: int) -> Child:
+        """Starts a process that owns the socket `connection` and writes to `output`."""
+        process = subprocess.Popen(
+            [*self.command(), json.dumps([connection, *self.settings])],
             env=os.environ | self.environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -94,6 +146,7 @@ class Spawn:
             pass_fds=[connection],
             start_new_session=True,  # Ctrl-C reaches only the parent; a kill, the worker's children too
         )
+        return Child(process)
 
 
 class Worker:
@@ -113,24 +166,19 @@ class Worker:
         self._ended = Ended("not started")
         self._lock = threading.Lock()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the process is one of this machine, by the kind of its connection."""
+        return bool(self.pid) and self.connection.socket.family == socket.AF_UNIX
+
     def start(self) -> None:
         """Starts the process unless it runs already, without waiting for its imports."""
         if self.pid:
             return
-        ours, theirs = socket.socketpair()
-        reading, writing = os.pipe()
-        try:
-            process = self.launch(theirs.fileno(), writing)
-        except BaseException:
-            ours.close()
-            os.close(reading)
-            raise
-        finally:
-            theirs.close()
-            os.close(writing)
+        process, ours, reading = self.launch()
         self.connection, self._output = Connection(ours), Output(reading)
         self._threads: list[threading.Thread] = [self._output]
-        self.pid = process.pid
+        self.pid, self._process = process.pid, process
         self._finish = weakref.finalize(self, finish, os.getpid(), process, self.connection, self._threads)
         self._finish.atexit = False  # at exit the worker notices by itself that its parent is gone
 
@@ -164,7 +212,11 @@ class Worker:
 
     def send(self, data: Any, body: bytes = b"") -> None:
         """Sends a message without waiting for a reply. Ended."""
-        self._try(lambda: self.connection.send(data, body))
+        self.write(encode(data, body))
+
+    def write(self, encoded: bytes) -> None:
+        """The same for an encoded message."""
+        self._try(lambda: self.connection.write(encoded))
 
     def receive(self, seconds: float | None = None) -> Message:
         """The next message. TimeoutError, RemoteError, Ended."""
@@ -179,7 +231,7 @@ class Worker:
         except Closed:
             raise self.ended() from None
 
-    def listen(self, inbox: "Inbox[Any]", tag: Any) -> None:
+    def listen(self, inbox: Inbox, tag: Any) -> None:
         """Starts a thread that puts each message into `inbox` as `(tag, message)`, and `(tag, None)` at the
         end."""
         listener = threading.Thread(target=_listen, args=(self.connection, inbox, tag), daemon=True)
@@ -193,16 +245,20 @@ class Worker:
         return self._ended
 
     def kill(self) -> None:
-        """Kills the process, from any thread. A thread that waits for its reply gets Ended."""
+        """Kills the process, from any thread. A thread that waits for its reply gets Ended, also where the
+        host of the process cannot be reached."""
         with self._lock:
             if self.pid:
-                kill(self.pid)
+                self._process.kill()
+                self.connection.hang_up()
 
     def close(self) -> None:
         """Kills the process and its children, and frees what belongs to it. `ask` starts another."""
         if not self.pid:
             return
         with self._lock:  # after the wait the pid may belong to another process, which `kill` must not hit
+            if not self.pid:
+                return
             self.pid = 0
             code = self._finish() or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
@@ -241,7 +297,7 @@ def finish(owner: int, process: Process, connection: Connection, threads: list[t
     if owner != os.getpid():
         connection.close()
         return 0
-    kill(process.pid)
+    process.kill()
     code = process.wait()
     for thread in threads:
         if thread is not threading.current_thread():  # the garbage collector may run this in any thread
@@ -250,12 +306,12 @@ def finish(owner: int, process: Process, connection: Connection, threads: list[t
     return code
 
 
-def kill(pid: int) -> None:
+def kill_group(pid: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
-def _listen(connection: Connection, inbox: "Inbox[Any]", tag: Any) -> None:
+def _listen(connection: Connection, inbox: Inbox, tag: Any) -> None:
     try:
         with suppress(Closed):
             while True:

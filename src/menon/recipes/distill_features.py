@@ -13,15 +13,16 @@ def distill_features() -> RunConfig:
     """`distill_logits` plus beta times the distance of the hidden states. beta is
     `objective.features.coef`; alpha and 1 - alpha are `objective.teacher.coef` and `objective.nll.coef`.
 
-    `objective.features.loss.distance` takes mse, normalised and cosine, and `.layers` pairs of layers.
-    How heads attend is compared by `objective.attention.loss=attention_maps`.
+    `objective.features.loss.distance` takes cosine, normalised and mse, and `.layers` pairs of layers. The
+    cosine is between 0 and 2 for states of any size, so beta 1 does not outweigh the other terms; mse with
+    beta 1 does. How heads attend is compared by `objective.maps.loss=attention_maps`.
     """
     return RunConfig(
         recipe="distill_features",
         advantage={},
         objective={
             "teacher": Term(Distill("forward", temperature=2.0, t2_scale=True), TokenMean(), coef=0.5),
-            "features": Term(Features(), TokenMean()),
+            "features": Term(Features("cosine"), TokenMean()),
             "nll": Term(NLL(), TokenMean(), coef=0.5),
         },
         rows=GivenText(),

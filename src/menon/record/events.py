@@ -16,6 +16,9 @@ KINDS = {
     "best": "best: `checkpoints/best` now points at the checkpoint of that step",
     "warned": "sign, sentence: a sign that nothing is learned, or no longer (`record.signs`)",
     "stop_requested": "the run stops after this step",
+    "wrote": "groups, lengths, again: of an asynchronous run: the groups that were asked for this step, the "
+    "tokens of every answer that was written for it, and the groups that were asked again because an earlier "
+    "process was lost with them",
     "waited": "seconds, what: the updates waited for what had not been written yet",
 }
 """Kind -> its fields besides `time`, `step` and `kind`, and what it means."""

@@ -25,13 +25,18 @@ from menon.record.reader import FORMAT, RunView
 from menon.record.spans import TextSpans
 from menon.record.transcripts import write_answers, write_transcript
 from menon.record.updates import write_updates
+from menon.settings import setting
 from menon.types import Graded, StepReport
 
 
-def determinism(device: str) -> str:
+def determinism(settings: Mapping[str, Any]) -> str:
     """ "replay": the same configuration, machine and thread count give the same bits, also after a resume.
     "invariance", on a GPU, where some sums and the backward pass of attention add in any order: the same
-    random streams, and numbers equal up to rounding."""
+    random streams, and numbers equal up to rounding. "order", with `staleness`: the same prompts in the same
+    order with the same random streams; which weights write a token depends on timing."""
+    if setting(settings, "staleness", 0):
+        return "order"
+    device = str(setting(settings, "device", "cpu"))
     gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     return "invariance" if gpu else "replay"
 
@@ -70,13 +75,12 @@ class RunFolder:
             if begun:
                 with writing(path):
                     clear(Layout(path))
-            level = determinism(str(settings.get("device", "cpu")))
             about = {
                 "format": FORMAT,
                 "settings": dict(settings),
-                "seed": settings.get("seed"),
+                "seed": setting(settings, "seed"),
                 "began_in": os.getcwd(),
-                "determinism": level,
+                "determinism": determinism(settings),
                 "origin": dict(origin),
                 **surroundings(),
             }

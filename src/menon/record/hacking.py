@@ -16,6 +16,8 @@ CERTAIN = 4
 """Standard errors by which a share must differ before that is said."""
 APART = 0.15
 """Least distance of the accuracies of learned and of held-out pairs."""
+HIGH = 0.95
+"""Held-out accuracy before the first step above which there is little to rise."""
 MODELS = ("preference", "judge")
 """Rewards that are models, which a policy can exploit."""
 ACCURACIES = ("pairs/accuracy", "kto/accuracy")
@@ -45,7 +47,7 @@ def exploited(lines: Sequence[Line], settings: Mapping[str, Any]) -> Sign | None
         "exploited",
         f"since steps {start + 1} to {start + WINDOW} the reward rose from {rewards[start]:.3g} to "
         f"{rewards[-1]:.3g}, and the share of right answers {how} ({right[start]:.3f}, now "
-        f"{right[-1]:.3f}): the policy learns what {rule_of(settings)} likes, not what is right; "
+        f"{right[-1]:.3f}): the policy learns what {rule_of(settings)} likes, not what is right",
         f"{held_back(settings)}, or train the reward on answers of this policy",
     )
 
@@ -82,9 +84,49 @@ def by_heart(evaluations: Sequence[Line], settings: Mapping[str, Any]) -> Sign |
     return Sign(
         "by_heart",
         f"of what it learned from {learned:.0%} is put right, of held-out rows {fresh:.0%} ({best[name]:.0%} "
-        f"{when}): the run learns its rows by heart; take more rows, fewer steps, or lower learning_rate, "
-        f"now {setting(settings, 'learning_rate')}",
+        f"{when}): the run learns its rows by heart",
+        f"take more rows, fewer steps, or lower learning_rate, now {setting(settings, 'learning_rate')}",
     )
+
+
+def flat(evaluations: Sequence[Line], lines: Sequence[Line], settings: Mapping[str, Any]) -> Sign | None:
+    """The reward has risen in training, and what is measured on held-out questions has not: their accuracy,
+    or their reward where it is not known. None where there is no evaluation before the first step."""
+    window = min(WINDOW, len(lines) // 2)
+    if window < 2 or len(evaluations) < 2 or evaluations[0].get("step") != 0:
+        return None
+    (start, end, risen), begin, now = ends_of(lines, window, settings), evaluations[0], evaluations[-1]
+    names = [n for n in ("accuracy", "reward") if begin.get(n) is not None and now.get(n) is not None]
+    if not risen or not names or (names[0] == "accuracy" and begin["accuracy"] >= HIGH):
+        return None
+    known = names[0]
+    ends = [[line.get(f"{known}_{side}", math.nan) for side in ("low", "high")] for line in (begin, now)]
+    error = math.hypot(*((high - low) / 4 for low, high in ends))
+    right = [line.get("acc/mean") or 0.0 for line in lines]
+    more_right = (sum(right[-window:]) - sum(right[:window])) / window
+    if not now[known] - begin[known] <= error or error < more_right < 2 * error:
+        return None
+    return Sign(
+        "flat",
+        f"the reward rose in training from {start:.3g} to {end:.3g} (means of {window} steps), and the "
+        f"{known} on {now.get('n', 0):.0f} held-out questions did not: {begin[known]:.3g} before step 1, "
+        f"{now[known]:.3g} after step {now['step']}",
+        "take more questions, fewer steps, or lower learning_rate: it learns its questions by heart"
+        if more_right > error
+        else f"look at what {rule_of(settings)} pays for, besides right answers",
+    )
+
+
+def ends_of(lines: Sequence[Line], window: int, settings: Mapping[str, Any]) -> tuple[float, float, bool]:
+    """The mean reward of the first and of the last `window` steps, and whether it has risen: by half a
+    deviation of their rewards, and by more than chance."""
+    rewards = [line.get("reward/mean") for line in (*lines[:window], *lines[-window:])]
+    known = [math.nan if value is None else float(value) for value in rewards]
+    spread = sum(line.get("reward/std") or 0.0 for line in (*lines[:window], *lines[-window:])) / (2 * window)
+    prompts, samples = (setting(settings, name) or 1 for name in ("prompts_per_step", "samples_per_prompt"))
+    start, end = sum(known[:window]) / window, sum(known[window:]) / window
+    least = max(RISE, CERTAIN * math.sqrt(2 / (window * prompts * samples)))
+    return start, end, end - start > spread * least
 
 
 def kind_of(reward: Any) -> Any:

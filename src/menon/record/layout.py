@@ -65,6 +65,11 @@ class Layout:
         return self.run / "lock"
 
     @property
+    def workers(self) -> Path:
+        """What each worker process has to do and when it was last heard, while a run with some goes on."""
+        return self.run / "workers.json"
+
+    @property
     def transcripts(self) -> Path:
         """Folder of the steps' answers, one file per step (`step_file`)."""
         return self.run / "transcripts"

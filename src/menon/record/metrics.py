@@ -78,6 +78,27 @@ def batch_metrics(batch: Batch, written: Batch | None = None) -> dict[str, Metri
     return metrics
 
 
+def staleness(batch: Batch, version: int) -> dict[str, Metric]:
+    """How many versions older than the weights that learn from them, `version`, the tokens of a step are, and
+    how many answers were written by several versions. {} where no token is older, as in a synchronous run."""
+    if batch.version is None:
+        return {}
+    age = (version - batch.version.long()).clamp(min=0)
+    ages = age[batch.is_action]
+    if not ages.any():
+        return {}
+    present = ragged.sequence_sum(batch.is_action.long(), batch.offset) > 0
+    ends = (edge(batch.is_action, batch.offset)[present] for edge in (ragged.first, ragged.last))
+    begun, ended = (age[end] for end in ends)
+    counts = torch.bincount(ages).tolist()
+    return {
+        "staleness/mean": _mean(ages),
+        "staleness/max": Max(int(ages.max())),
+        "staleness/several": _mean(begun != ended),
+        **{f"staleness/by/{old}": Mean(count, len(ages)) for old, count in enumerate(counts)},
+    }
+
+
 def step_report(
     step: int,
     graded: tuple[Graded, ...],
@@ -182,16 +203,16 @@ def scores_shown(graded: Sequence[Graded]) -> dict[str, list[float]]:
 def summary(graded: Sequence[Graded]) -> dict[str, float]:
     """An evaluation in a few numbers: reward (mean score), accuracy (mean acc; left out where no correctness
     is known), the ends of their 95 % intervals over questions (`_low`, `_high`), mean_length (action tokens),
-    entropy (mean over action tokens, in nats), n answers counted, the number of failed graders (their answers
+    entropy (mean over action tokens, in nats; of a sampler that gives none the mean of -log-prob, which
+    estimates it), n answers counted, the number of failed graders (their answers
     are not counted), the number of answers that the reward does not apply to if there are any, and
     working_share and reflection_share if the task recognises them."""
     counted = [g for g in graded if not np.isnan(g.verdict.score)]
     known = [g.verdict.acc for g in counted if not np.isnan(g.verdict.acc)]
     apart = sum(not g.verdict.applies for g in graded)
+    uncertain = [-g.rollout.logp if g.rollout.entropy is None else g.rollout.entropy for g in counted]
     entropies = [
-        g.rollout.entropy[g.rollout.is_action].astype(np.float64)
-        for g in counted
-        if g.rollout.entropy is not None
+        values[g.rollout.is_action].astype(np.float64) for g, values in zip(counted, uncertain, strict=True)
     ]
     return (
         {

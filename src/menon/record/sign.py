@@ -1,30 +1,46 @@
 """What a sign is: one cause for which a run learns nothing, or not what it should."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal[
+    "failed",
+    "graders",
+    "apart",
+    "stale",
+    "ratio",
+    "not_finite",
+    "skipped",
+    "learning_rate",
+    "empty",
+    "no_gradient",
+    "not_applicable",
+    "reversed",
+    "prompt_holds_answer",
     "foreign",
+    "exploited",
+    "by_heart",
+    "short",
+    "explosion",
+    "collapse",
+    "repetition",
+    "flat",
+    "endless",
     "cut",
     "blank",
     "unread",
     "same_text",
     "all_right",
-    "all_wrong",
     "constant",
+    "all_wrong",
     "equal_groups",
-    "prompt_holds_answer",
-    "reversed",
-    "skipped",
-    "empty",
-    "learning_rate",
-    "no_gradient",
-    "not_applicable",
-    "collapse",
-    "explosion",
-    "exploited",
-    "by_heart",
+    "few_groups",
+    "clipped",
+    "memory",
 ]
+"""The nearer to the cause, the earlier: faults of the program and the reward, then what the policy became,
+then what its answers show."""
+RANK: dict[str, int] = {kind: place for place, kind in enumerate(get_args(Kind))}
 
 
 @dataclass(frozen=True)
@@ -32,5 +48,11 @@ class Sign:
     """One cause for which a run learns nothing, no longer, or not what it should."""
 
     kind: Kind
-    sentence: str
-    """The cause with its number, and what to change."""
+    evidence: str
+    """The cause with its number."""
+    setting: str
+    """What to change."""
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.evidence}; {self.setting}"

@@ -6,15 +6,16 @@ not a paper's.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from menon.record.alarm import alarms
-from menon.record.hacking import exploited, rule_of
-from menon.record.sign import Sign
+from menon.record.hacking import by_heart, exploited, flat, rule_of
+from menon.record.machine_trends import OLD_APART, old_apart
+from menon.record.sign import RANK, Sign
+from menon.record.tally import Tally, in_words
+from menon.record.trends import trends
 from menon.settings import setting
 from menon.types import Graded, StepReport
 
@@ -32,6 +33,8 @@ BOTH = 10
 """Right answers, and wrong ones, without which their rewards are not compared."""
 CERTAIN = 4
 """Standard errors by which wrong answers must earn more before that is said."""
+SOME = 0.15
+"""Share of cut answers that state the right one early from which on that is no chance."""
 SHARP = 0.3
 """Temperature, or top_p, below which it is named as the cause of equal answers."""
 Advice = Mapping[str, str]
@@ -41,91 +44,8 @@ NO_ADVICE: Advice = MappingProxyType({})
 LEARNED = {"base": "sums", "search_base": "searches and long chains"}
 """What the built-in models have learned."""
 
-UNREADABLE = ("cut", "blank", "unread")
+UNREADABLE = ("endless", "cut", "blank", "unread")
 """Signs of answers that can earn nothing, whatever the policy learns."""
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Counts over graded answers; those whose grader failed are left out."""
-
-    answers: int
-    cut: int
-    """Answers that ended at max_new_tokens."""
-    blank: int
-    """Answers that ended by themselves or at a stop string before any text."""
-    unread: int
-    """Answers that state no result which the rule can read."""
-    right: int
-    wrong: int
-    """Answers whose correctness is known: right, and wrong."""
-    when_right: tuple[float, float]
-    when_wrong: tuple[float, float]
-    """Their scores: the mean, and the square of its standard error."""
-    lowest: float
-    highest: float
-    """The scores' range."""
-    same_text: bool
-    """All answers to each question are the same text, and some question has several."""
-    held: int
-    """Answers whose prompt holds the gold answer as a word."""
-    example: tuple[str, str]
-    """(end of the last answer, its gold answer)."""
-
-    @property
-    def constant(self) -> bool:
-        return self.lowest == self.highest
-
-    @staticmethod
-    def of(graded: Sequence[Graded], stop: Sequence[str] = ()) -> "Tally":
-        """`stop`: strings that end an answer and stay in its text."""
-        counted = [g for g in graded if g.verdict.score == g.verdict.score]
-        texts: dict[int, list[str]] = defaultdict(list)
-        for g in counted:
-            texts[g.rollout.group].append(g.rollout.graded_text)
-        several = [own for own in texts.values() if len(own) > 1]
-        scores = [g.verdict.score for g in counted] or [0.0]
-        last = counted[-1].rollout if counted else None
-        return Tally(
-            answers=len(counted),
-            cut=sum(g.rollout.finish == "length" for g in counted),
-            blank=sum(g.rollout.finish == "stop" and is_blank(g, stop) for g in counted),
-            unread=sum(g.verdict.parts.get("unparsable", 0.0) == 1 for g in counted),
-            right=sum(g.verdict.acc == 1 for g in counted),
-            wrong=sum(g.verdict.acc == 0 for g in counted),
-            when_right=spread([g.verdict.score for g in counted if g.verdict.acc == 1]),
-            when_wrong=spread([g.verdict.score for g in counted if g.verdict.acc == 0]),
-            lowest=min(scores),
-            highest=max(scores),
-            same_text=bool(several) and all(len(set(own)) == 1 for own in several),
-            held=sum(holds_answer(g) for g in counted),
-            example=("", "") if last is None else (last.graded_text.strip()[-40:], last.prompt.answer or ""),
-        )
-
-
-def spread(scores: Sequence[float]) -> tuple[float, float]:
-    """The mean, and the square of its standard error; 0 for both without two scores."""
-    n = len(scores)
-    if n < 2:
-        return 0.0, 0.0
-    mean = sum(scores) / n
-    return mean, sum((score - mean) ** 2 for score in scores) / (n - 1) / n
-
-
-def is_blank(graded: Graded, stop: Sequence[str]) -> bool:
-    text = graded.rollout.graded_text.strip()
-    return not text or text in stop
-
-
-def holds_answer(graded: Graded) -> bool:
-    gold = (graded.rollout.prompt.answer or "").strip()
-    return len(gold) > 1 and gold in graded.rollout.prompt.text
-
-
-def in_words(graded: Graded) -> bool:
-    """Whether the question has letters, as no sum has; those of a template do not count."""
-    prompt = graded.rollout.prompt
-    return any(map(str.isalpha, str(prompt.columns.get("question", prompt.text))))
 
 
 # Causes that the answers show
@@ -140,56 +60,84 @@ def causes(tally: Tally, settings: Mapping[str, Any], share: float, advice: Advi
     n = tally.answers
     constant = Sign(
         "constant",
-        f"{rule_of(settings)} gave {tally.highest:g} to every answer ({n} of {n}); let it tell better "
-        "answers from worse",
+        f"{rule_of(settings)} gave {tally.highest:g} to every answer ({n} of {n})",
+        "let it tell better answers from worse",
     )
     unlike = tally.cut < n and tally.blank < n and tally.unread < n
     if tally.constant and tally.highest not in (0, 1) and unlike:  # also to answers without any fault
         yield constant
+    if endless := goes_on(tally, settings, advice):
+        yield endless
     if n and tally.cut >= share * n:
         limit = setting(settings, "max_new_tokens")
         yield Sign(
             "cut",
-            f"{tally.cut / n:.0%} of the answers were cut at max_new_tokens={limit}; "
-            f"{advice.get('cut', 'raise max_new_tokens')}",
+            f"{tally.cut / n:.0%} of the answers were cut at max_new_tokens={limit}",
+            advice.get("cut", "raise max_new_tokens"),
         )
     if n and tally.blank >= share * n:
         stop = list(setting(settings, "stop") or ())
-        usual = f"; {advice.get('blank', 'take another template or model')}"
-        how = f" at one of stop={stop}; take it away" if stop else usual
-        yield Sign("blank", f"{tally.blank} of {n} answers end before any text{how}")
+        at = f" at one of stop={stop}" if stop else ""
+        how = "take it away" if stop else advice.get("blank", "take another template or model")
+        yield Sign("blank", f"{tally.blank} of {n} answers end before any text{at}", how)
     if n and tally.unread >= share * n:
         named = rule_of(settings) == "reward=math"
         ways = "name other ways with reward.ways" if named else "take reward=math with other reward.ways"
         yield Sign(
             "unread",
             f"{tally.unread} of {n} answers state no result that {rule_of(settings)} can read (one ends with "
-            f"{tally.example[0]!r}); take a template that asks for one, as template=qwen_boxed does, or "
-            f"{ways}",
+            f"{tally.example[0]!r})",
+            f"take a template that asks for one, as template=qwen_boxed does, or {ways}",
         )
     if tally.same_text:
+        yield Sign("same_text", "all answers to a question are the same text", advice_when_same(settings))
+    elif is_sharp(settings) and tally.alike >= MANY:
         yield Sign(
             "same_text",
-            f"all answers to a question are the same text; {advice_when_same(settings)}",
+            f"{tally.alike:.0%} of the answers are the same text as another one to their question",
+            advice_when_same(settings),
         )
     if tally.constant and tally.highest not in (0, 1):
         yield constant
     if tally.right == n:
         yield Sign(
             "all_right",
-            f"every answer was right ({n} of {n}); take harder questions, or look at what "
-            f"{rule_of(settings)} accepts",
+            f"every answer was right ({n} of {n})",
+            f"take harder questions, or look at what {rule_of(settings)} accepts",
         )
     if tally.wrong == n and n:
-        yield Sign("all_wrong", f"no answer was right (0 of {n}); {advice_when_wrong(tally, settings)}")
+        yield Sign("all_wrong", f"no answer was right (0 of {n})", advice_when_wrong(tally, settings))
     if tally.constant:
         yield constant
     yield Sign(
         "equal_groups",
-        "the answers to each question all earned the same; raise samples_per_prompt, now "
-        f"{setting(settings, 'samples_per_prompt')}, or take questions that are neither always right nor "
-        "always wrong",
+        "the answers to each question all earned the same",
+        f"raise samples_per_prompt, now {setting(settings, 'samples_per_prompt')}, or take questions that "
+        "are neither always right nor always wrong",
     )
+
+
+def goes_on(tally: Tally, settings: Mapping[str, Any], advice: Advice) -> Sign | None:
+    """Nearly all answers are cut, and many had stated the right answer in their first half: what ends an
+    answer is missing, not room."""
+    if tally.cut < max(1, NEARLY_ALL * tally.answers) or tally.goes_on < SOME * tally.cut:
+        return None
+    return Sign(
+        "endless",
+        f"{tally.cut} of {tally.answers} answers were cut at max_new_tokens="
+        f"{setting(settings, 'max_new_tokens')}, and {tally.goes_on} of them had the right answer in their "
+        "first half: they do not end when they are done",
+        advice.get(
+            "cut", "set stop to what ends an answer, or look at the end token of the model's tokenizer"
+        ),
+    )
+
+
+def is_sharp(settings: Mapping[str, Any]) -> bool:
+    """Whether the sampling leaves little choice."""
+    top_p, temperature = setting(settings, "top_p"), setting(settings, "temperature")
+    narrow = any(value is not None and value < SHARP for value in (top_p, temperature))
+    return bool(narrow or setting(settings, "top_k") == 1)
 
 
 def advice_when_same(settings: Mapping[str, Any]) -> str:
@@ -234,8 +182,8 @@ def reversed_reward(tally: Tally, settings: Mapping[str, Any]) -> Sign | None:
     return Sign(
         "reversed",
         f"right answers earn less (mean {right:.3g}) than wrong ones (mean {wrong:.3g}) by "
-        f"{rule_of(settings)}, and the policy learns what earns more; where less is better, return the "
-        "negative",
+        f"{rule_of(settings)}, and the policy learns what earns more",
+        "where less is better, return the negative",
     )
 
 
@@ -255,17 +203,26 @@ def first_signs(
             Sign(
                 "prompt_holds_answer",
                 f"{tally.right} of {tally.answers} answers are right before any training, and their prompts "
-                "hold the gold answer; take it out of the questions, or set columns.question",
+                "hold the gold answer",
+                "take it out of the questions, or set columns.question",
             )
         ]
     found: list[Sign] = []
     said = own_data_of_base(settings) if any(map(in_words, graded)) else ""
     if said and tally.right <= FEW * tally.answers:
-        found.append(Sign("foreign", f"{tally.right} of {tally.answers} answers are right: {said}"))
+        about, _, change = said.rpartition("; ")
+        found.append(Sign("foreign", f"{tally.right} of {tally.answers} answers are right: {about}", change))
     if tally.right:
         return found
     earn_nothing = [sign for sign in causes(tally, settings, NEARLY_ALL, advice) if sign.kind in UNREADABLE]
     return found + earn_nothing[:1]
+
+
+def after_evaluation(
+    evaluations: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
+) -> Sign | None:
+    """What the last evaluation shows beside the steps so far."""
+    return by_heart(evaluations, settings) or flat(evaluations, lines, settings)
 
 
 # Causes that the numbers show
@@ -279,18 +236,19 @@ def faults(line: Mapping[str, float], settings: Mapping[str, Any]) -> Iterator[S
         yield Sign(
             "skipped",
             f"all updates of the step were skipped ({line['update/skipped']:.0f}), because their gradients "
-            f"are not finite; look for huge rewards (the mean is {line.get('reward/mean', 0):.3g}), or lower "
+            "are not finite",
+            f"look for huge rewards (the mean is {line.get('reward/mean') or 0:.3g}), or lower "
             f"learning_rate, now {rate}",
         )
     if line.get("update/empty", 0.0) >= updates:
         yield Sign(
             "empty",
-            f"no token had a weight in any update of the step ({line['update/empty']:.0f}); a select= or "
-            "correction= of the objective leaves everything out",
+            f"no token had a weight in any update of the step ({line['update/empty']:.0f})",
+            "a select= or correction= of the objective leaves everything out",
         )
     if rate == 0:
         yield Sign(
-            "learning_rate", "learning_rate is 0, so no weight changes; leave it out, or set it higher"
+            "learning_rate", "learning_rate is 0, so no weight changes", "leave it out, or set it higher"
         )
 
 
@@ -301,8 +259,8 @@ def without_signal(
     if (apart := line.get("reward/not_applicable", 0)) and not tally.answers:
         return Sign(
             "not_applicable",
-            f"the reward applies to none of the {apart:g} answers; name another for these rows, or leave "
-            "them out",
+            f"the reward applies to none of the {apart:g} answers",
+            "name another for these rows, or leave them out",
         )
     if line.get("arrange/learned", 1) == 0:
         return nothing_arranged(line, tally, settings, advice)
@@ -312,9 +270,9 @@ def without_signal(
     if not taught and tally.answers > 1 and (tally.constant or line.get("adv/absmax", 1.0) == 0):
         return cause(tally, settings, advice)
     if line.get("grad_norm", 1.0) == 0:
-        why = "policy and teacher agree, or" if taught else "the rewards differ and the gradient is 0;"
-        left_out = "every token is clipped, masked or left out by the objective"
-        return Sign("no_gradient", f"{why} {left_out}")
+        why = "policy and teacher agree, or" if taught else "the rewards differ and the gradient is 0:"
+        left_out = "every token is clipped, masked or left out"
+        return Sign("no_gradient", f"{why} {left_out}", "look at the clips and masks of the objective")
     return None
 
 
@@ -328,28 +286,25 @@ def nothing_arranged(
     return Sign(
         "empty",
         f"{names or 'arrange'} left out all {line['arrange/left_out']:.0f} groups of the step, so nothing "
-        "was learned; raise samples_per_prompt, take easier questions, or let it keep more",
+        "was learned",
+        "raise samples_per_prompt, take easier questions, or let it keep more",
     )
 
 
-def worse(lines: Sequence[Mapping[str, float]], settings: Mapping[str, Any]) -> Sign | None:
-    """Collapse or explosion of the policy: its entropy is far from that of the first step, and it earns less
-    than at the start. None while there is no such thing."""
-    rewards = [line["reward/mean"] for line in lines]
-    entropies = [line["entropy/mean"] for line in lines if "entropy/mean" in line]
-    noise = 0.5 * lines[0].get("reward/std", 0.0) if lines else 0.0
-    if len(lines) < WARN or len(entropies) < len(lines) or rewards[-1] >= rewards[0] - noise:
-        return None
-    for alarm in alarms(entropies, rewards):
-        if alarm.kind == "explosion" or entropies[-1] < entropies[0]:
-            rate = setting(settings, "learning_rate")
-            return Sign(
-                alarm.kind,
-                f"the policy is worse than at the start: reward {rewards[-1]:.3g}, {rewards[0]:.3g} in step "
-                f"1, and {alarm.why} ({entropies[-1]:.3g} nats, {entropies[0]:.3g} in step 1); lower "
-                f"learning_rate, now {rate}",
-            )
-    return None
+FOLLOWS: Mapping[str, tuple[str, ...]] = {
+    "few_groups": (
+        *("explosion", "collapse", "repetition", "short", "flat", "endless", "cut", "blank", "unread"),
+        *("same_text", "all_right", "constant", "all_wrong", "equal_groups", "graders", "skipped"),
+    ),
+    "explosion": ("short",),
+    "all_wrong": ("explosion", "collapse", "repetition", "short", "flat"),
+    "cut": ("endless", "repetition"),
+    "clipped": ("apart", "stale", "ratio"),
+    "constant": ("collapse", "short"),
+    "equal_groups": ("collapse", "short"),
+    "same_text": ("collapse", "short"),
+}
+"""Kind -> the kinds of which it is a consequence: after one of them it is not said."""
 
 
 @dataclass
@@ -358,40 +313,74 @@ class Signs:
 
     settings: Mapping[str, Any]
     advice: Advice = field(default_factory=dict)
-    lines: list[Mapping[str, float]] = field(default_factory=list)
+    lines: list[Mapping[str, Any]] = field(default_factory=list)
     """The numbers of the steps so far."""
     silent: int = 0
     """Consecutive steps without a signal."""
     last: Sign | None = None
-    """The last sign that was given."""
+    """Why steps have no signal, or else the last sign that was given."""
+    said: set[str] = field(default_factory=set)
+    """Kinds that were given; each is given once."""
 
     @staticmethod
     def of(
         settings: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], advice: Advice = NO_ADVICE
     ) -> "Signs":
         """Those of a run with these settings that has done these steps."""
-        return Signs(settings, advice, [line for line in lines if "reward/mean" in line])
+        past = [line for line in lines if "reward/mean" in line]
+        return Signs(settings, advice, past, said={sign.kind for sign in trends(past, settings)})
 
     def after(self, report: StepReport) -> Sign | None:
-        """Takes a step; returns a sign if it is time to warn: after `WARN` steps without a signal, once for
-        each cause, when the policy gets worse, or when the reward pays for wrong or for other things."""
-        lost: Sign | None = None
-        against: Sign | None = None
-        if report.graded:
-            self.lines.append(report.metrics)
+        """Takes a step; returns the sign that is nearest to the cause, if it is time to warn. Others come
+        with later steps, as long as they hold."""
+        found = self.all_after(report)
+        if found:
+            self.said.add(found[0].kind)
+        return found[0] if found else None
+
+    def all_after(self, report: StepReport) -> list[Sign]:
+        """Takes a step; returns its signs that were not given before, the nearest to the cause first: after
+        `WARN` steps without a signal the cause, and what the numbers so far show."""
+        missing: Sign | None = None
+        found: list[Sign | None] = []
+        if report.graded or "reward/mean" in report.metrics:
+            self.lines.append(line_of(report))
             tally = Tally.of(report.graded, setting(self.settings, "stop") or ())
-            lost, against = worse(self.lines, self.settings), reversed_reward(tally, self.settings)
-            lost = lost or exploited(self.lines, self.settings)
-            missing = without_signal(report.metrics, tally, self.settings, self.advice)
-            means = {line["reward/mean"] for line in self.lines[-2:]}
-            constant = self.last is not None and self.last.kind == "constant" and len(means) == 1
-            if missing is not None and constant:
-                missing = self.last  # the same reward as before, whatever else these answers have in common
+            found = [exploited(self.lines, self.settings), *trends(self.lines, self.settings)]
+            if report.graded:
+                found.append(reversed_reward(tally, self.settings))
+                missing = self.missing(report, tally)
         else:  # given text
             missing = next(faults(report.metrics, self.settings), None)
         self.silent = 0 if missing is None else self.silent + 1
-        found = against or lost or (missing if self.silent >= WARN else None)
-        if found is None or (self.last is not None and found.kind == self.last.kind):
-            return None
-        self.last = found
-        return found
+        if self.silent >= WARN:
+            found.insert(0, missing)
+            self.last = missing
+        return self.new([sign for sign in found if sign is not None])
+
+    def missing(self, report: StepReport, tally: Tally) -> Sign | None:
+        """Why the step has no signal; the same as before where the reward gives the same number to all,
+        whatever else the answers have in common."""
+        missing = without_signal(report.metrics, tally, self.settings, self.advice)
+        means = {line["reward/mean"] for line in self.lines[-2:]}
+        constant = self.last is not None and self.last.kind == "constant" and len(means) == 1
+        return self.last if missing is not None and constant else missing
+
+    def new(self, found: Sequence[Sign]) -> list[Sign]:
+        """Those that were not given before and follow from no other one, one of each kind, by rank."""
+        kinds = self.said | {sign.kind for sign in found}
+        kept: dict[str, Sign] = {}
+        for sign in sorted(found, key=lambda sign: RANK[sign.kind]):
+            if sign.kind not in self.said and kinds.isdisjoint(FOLLOWS.get(sign.kind, ())):
+                kept.setdefault(sign.kind, replace(sign, setting=self.advice.get(sign.kind, sign.setting)))
+        if kept and self.last is None:
+            self.last = next(iter(kept.values()))
+        return list(kept.values())
+
+
+def line_of(report: StepReport) -> Mapping[str, Any]:
+    """The numbers of a step, with the fingerprint of the weights that the sampler then held, and how far the
+    policy's log-probs before the updates are from the sampler's, where the step has both."""
+    line = {**report.metrics, "fingerprint": report.fingerprint}
+    apart = old_apart(report.columns) if not any(g.age for g in report.graded) else None
+    return line if apart is None else line | {OLD_APART: apart}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from menon.record.asynchrony import asynchrony
 from menon.record.reader import RunView
 from menon.report.answers import Marked, Pair, paired
 from menon.settings import setting
@@ -31,6 +32,8 @@ class Content:
     before: Mapping[int, Marked] = field(default_factory=dict)
     """Row -> pieces of the answer with their KL, for answers whose tokens were marked."""
     after: Mapping[int, Marked] = field(default_factory=dict)
+    asynchrony: Mapping[str, Any] = field(default_factory=dict)
+    """`record.asynchrony` of a run whose text was written beside the updates."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -89,6 +92,7 @@ def gather(view: RunView) -> Content:
         wall_s=view.wall_s,
         pairs=pairs_of(view),
         warnings=view.warnings,
+        asynchrony=asynchrony(view),
     )
 
 

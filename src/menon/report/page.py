@@ -4,6 +4,7 @@ from pathlib import Path
 
 from menon.record import disk
 from menon.report import sections
+from menon.report.asynchronous import written_beside
 from menon.report.charts import STYLE
 from menon.report.content import Content
 
@@ -16,6 +17,7 @@ PARTS = (
     sections.charts,
     sections.answers,
     sections.distance,
+    written_beside,
     sections.time,
     sections.settings,
 )

@@ -293,7 +293,7 @@ def numbers_of(report: StepReport) -> list[tuple[str, str, int]]:
         *reward,
         *([] if taught is None else [("from teacher", f"{taught:.3f}", 5)]),
         ("length", f"{metrics.get('len/mean', 0.0):.1f}", 5),
-        ("entropy", f"{metrics.get('entropy/mean', 0.0):.3f} nats", 10),
+        ("entropy", f"{metrics.get('entropy/mean', metrics.get('entropy/mc', 0.0)):.3f} nats", 10),
         ("clipped", f"{metrics.get('clip/frac', 0.0):.3f}", 5),
         ("tokens/s", f"{speed:,.0f}", 6),
     ]

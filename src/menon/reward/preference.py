@@ -72,7 +72,7 @@ class Preference:
         """The reward with its model loaded."""
         if not isinstance(self.model, str):
             return self
-        return replace(self, model=around.load_preference(self.model))
+        return replace(self, model=around.load_preference(self.model, not self.template))
 
     @property
     def score(self) -> Score:

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 from menon.parts import Around
 from menon.rollout.answered import Answered
 from menon.rollout.grade_async import judge_aside
+from menon.rollout.pieces import GroupsInPieces
 from menon.rollout.protocols import Answer, Collected, Grade, GradeAll, Prompts, Sampler, Stream
 from menon.types import Graded, Prompt, Request, Rollout, Sampling, Verdict
 
@@ -91,3 +92,6 @@ class Groups:
             answer=around.answer or answer,
         )
         return Collected([graded for group in groups for graded in group])
+
+    def begin(self, prompts: Prompts, grade: Grade, around: Around) -> GroupsInPieces:
+        return GroupsInPieces(prompts.take(around.prompts_per_step), grade, around)

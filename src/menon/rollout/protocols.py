@@ -40,6 +40,18 @@ class Stream(Protocol):
         ...
 
 
+@runtime_checkable
+class Aborts(Protocol):
+    """A stream, opened without `keep`, whose writing can be ended early, from any thread."""
+
+    def abort(self) -> None:
+        """Ends the writing after the current decoding step, and returns at once. Every request without an
+        answer is given out as a completion with finish `abort` and the tokens so far, perhaps none; then the
+        iteration ends. A request with those tokens as its prefix goes on where they end, with the random
+        numbers that would have come next. Nothing more is asked of the stream."""
+        ...
+
+
 OPTIONAL = frozenset({"entropy", "log_kept"})
 """Fields of a completion that not every sampler can give."""
 
@@ -129,6 +141,48 @@ class Collect(Protocol):
     def __call__(
         self, prompts: Prompts, sampler: Sampler, grade: Grade, around: Around, *state: Any
     ) -> Collected: ...
+
+
+class Begun(Protocol):
+    """The answers of one step while they are written, with pauses in which new weights arrive.
+
+    One thread at a time asks and takes; the others only read."""
+
+    lengths: Sequence[int]
+    """Tokens of each answer that is whole, in the order in which they became whole."""
+    computed_again: int
+    """Tokens of prompts and pieces that were asked once more after a pause."""
+
+    @property
+    def groups(self) -> int: ...
+
+    @property
+    def finished(self) -> int:
+        """How many groups are whole; all of them: the step can be collected."""
+        ...
+
+    def requests(self) -> list[Request]:
+        """What is missing: whole answers, or the rest of those that were aborted."""
+        ...
+
+    def take(self, completion: Completion) -> None:
+        """A completion of one of the requests: the end of an answer, or a piece that was aborted."""
+        ...
+
+    def collected(self) -> Collected:
+        """The whole step; waits for its verdicts. An error of the grader is raised here."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """A rollout whose text survives new weights; others are written between two publications."""
+
+    def begin(self, prompts: Prompts, grade: Grade, around: Around) -> Begun:
+        """Takes the prompts of a step; nothing is asked yet."""
+        ...
 
 
 @dataclass(frozen=True)

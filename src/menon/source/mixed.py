@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from menon.errors import UserError
+from menon.source.asynchronous import Asynchronous
 from menon.source.protocols import Gathered, Source
 from menon.source.queued import Queued
 from menon.types import StepReport
@@ -27,9 +28,10 @@ class Mixed:
             )
         if not all(math.isfinite(weight) and weight > 0 for weight in weights.values()):
             raise UserError(f"weights of a mixture must be positive numbers, not {dict(weights)}")
-        if ahead := [name for name, source in sources.items() if isinstance(source, Queued) and source.ahead]:
+        beside = (Queued, Asynchronous)
+        if stale := [name for name, one in sources.items() if isinstance(one, beside) and one.staleness]:
             raise UserError(
-                f"'{ahead[0]}' of a mixture writes ahead, also while another source is learned from; "
+                f"'{stale[0]}' of a mixture writes ahead, also while another source is learned from; "
                 "put the queue around the mixture"
             )
         total = sum(weights.values())

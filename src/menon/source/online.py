@@ -5,7 +5,7 @@ from typing import Any
 
 from menon.batch import pack
 from menon.parts import Around, Stateful
-from menon.rollout.protocols import Collect, Grade, Notes, Prompts, Sampler
+from menon.rollout.protocols import Collect, Collected, Grade, Notes, Prompts, Sampler
 from menon.source.protocols import Gathered
 from menon.types import StepReport
 
@@ -24,10 +24,7 @@ class Online:
         own = () if self._rollout_state is None else (self._rollout_state,)
         found = self.rollout(self.prompts, self.sampler, self.grade, self.around, *own)
         self._rollout_state = found.state
-        batch = pack(found.graded)
-        written = None if batch.version is None else batch.version[batch.is_action]
-        oldest = self.sampler.version if written is None or not len(written) else int(written.min())
-        return Gathered(batch, tuple(found.graded), found.metrics, oldest)
+        return gathered_from(found, self.sampler.version)
 
     def learned(self, report: StepReport) -> None:
         if isinstance(self.prompts, Notes):
@@ -45,3 +42,11 @@ class Online:
 
     def close(self) -> None:
         pass
+
+
+def gathered_from(found: Collected, version: int) -> Gathered:
+    """The step of a rollout's text; `version` is the sampler's."""
+    batch = pack(found.graded)
+    written = None if batch.version is None else batch.version[batch.is_action]
+    oldest = version if written is None or not len(written) else int(written.min())
+    return Gathered(batch, tuple(found.graded), found.metrics, oldest)

@@ -24,6 +24,8 @@ class Gathered:
     """The oldest version of the weights that wrote a token of the batch."""
     waited: float = 0.0
     """Seconds for which the run stood still until a step that is written ahead was there."""
+    wrote: Mapping[str, Any] = field(default_factory=dict)
+    """What an asynchronous source wrote for this step, for the record (`record.events.KINDS`, `wrote`)."""
 
     def settled(self, known: bool) -> "Gathered":
         """The same with guessed correctness taken for what it is (`menon.truth.settled`)."""
@@ -45,7 +47,7 @@ class Source(Protocol):
 
     def learned(self, report: StepReport) -> None:
         """The step's updates are done. When it returns, nothing is being written, so the weights may be
-        replaced."""
+        replaced; answers may be written in part."""
         ...
 
     def published(self, version: int) -> None:

@@ -16,33 +16,35 @@ Written = tuple[dict[str, Any], Gathered | Exception]
 
 
 class Queued:
-    """A thread that asks `inner` for up to `ahead` steps beyond the one that is learned from.
+    """A thread that asks `inner` for up to `staleness` steps beyond the one that is learned from.
 
-    `ahead=0` calls `inner` directly: the synchronous run. Otherwise a step is written by weights that are at
-    most `ahead` versions old. Steps that were begun are finished before weights are published, so which
-    weights wrote a step depends only on the order of the calls, not on the speed of either side.
+    It is for text that cannot pause (`asynchronous` is for text that can): trees, dynamic sampling, answers
+    in turns, mixtures. `staleness=0` calls `inner` directly: the synchronous run. Otherwise a step is written
+    by weights that are at most `staleness` versions old. Steps that were begun are finished before weights
+    are published, so which weights wrote a step depends only on the order of the calls, not on the speed of
+    either side. After a resume the steps that were lost are written by the newest weights.
 
     The state is that of `inner` before the oldest step that was not handed out: a resumed run asks the
     prompts of the queue again and trains none twice.
     """
 
-    def __init__(self, inner: Source, ahead: int = 0) -> None:
-        at_least(0, "ahead", ahead)
-        self.inner, self.ahead = inner, ahead
-        self._writer = ThreadPoolExecutor(1, "menon-source") if ahead else None
+    def __init__(self, inner: Source, staleness: int = 0) -> None:
+        at_least(0, "staleness", staleness)
+        self.inner, self.staleness = inner, staleness
+        self._writer = ThreadPoolExecutor(1, "menon-source") if staleness else None
         self._queue: deque[Future[Written]] = deque()
 
     def next(self) -> Gathered:
         """An error of the inner source is raised when its step would have been returned."""
         if self._writer is None:
             return self.inner.next()
-        self._fill(self._writer, max(1, self.ahead))
+        self._fill(self._writer, max(1, self.staleness))
         start = time.perf_counter()
         _, gathered = self._queue[0].result()
         if isinstance(gathered, Exception):
             raise gathered
         self._queue.popleft()
-        self._fill(self._writer, self.ahead)
+        self._fill(self._writer, self.staleness)
         return replace(gathered, waited=time.perf_counter() - start)
 
     def _fill(self, writer: ThreadPoolExecutor, count: int) -> None:

@@ -8,23 +8,31 @@ import torch
 from torch import Tensor
 
 COLUMNS = 2**14
-SLAB = 2**8
-"""Rows of `COLUMNS` elements that are widened to 64 bits at once."""
+SLAB, SLAB_ON_GPU = 2**4, 2**8
+"""Rows of `COLUMNS` elements that are widened to 64 bits at once: few on a CPU, so that they stay in its
+cache."""
 
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int32}
 """Bytes of an element -> the integer type as which its bits are read (8 bytes as two integers)."""
 
 
-def fingerprint(weights: Mapping[str, Tensor], like: Mapping[str, Tensor] | None = None) -> str:
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
     """32 hexadecimal digits that depend on every name, dtype, shape and bit, and on nothing else.  They do
-    not depend on the order of the mapping, the device, or whether two names share one tensor. With `like`,
-    only its names count, and every tensor is first converted to the dtype of its counterpart there.
+    not depend on the order of the mapping, the device, or whether two names share one tensor.
     """
+    return fingerprint_of({name: content(weight) for name, weight in weights.items()})
+
+
+def content(weight: Tensor) -> tuple[str, tuple[int, ...], int]:
+    """What a fingerprint reads of one tensor."""
+    return str(weight.dtype), tuple(weight.shape), bit_sum(weight.detach())
+
+
+def fingerprint_of(contents: Mapping[str, tuple[str, tuple[int, ...], int]]) -> str:
+    """The fingerprint of weights whose contents were read one after the other."""
     digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(weights if like is None else like):
-        weight = weights[name].detach()
-        weight = weight if like is None else weight.to(like[name].dtype)
-        digest.update(repr((name, str(weight.dtype), tuple(weight.shape), bit_sum(weight))).encode())
+    for name in sorted(contents):
+        digest.update(repr((name, *contents[name])).encode())
     return digest.hexdigest()
 
 
@@ -38,10 +46,13 @@ def bit_sum(weight: Tensor) -> int:
     flat = weight.contiguous().flatten()
     flat = (torch.view_as_real(flat).flatten() if flat.is_complex() else flat).view(BITS[flat.element_size()])
     rows = -(-flat.numel() // COLUMNS)
+    if rows == 1:
+        sums = (flat * factors(COLUMNS, 0, flat.device)[: len(flat)]).sum()
+        return int(sums * factors(1, 1, flat.device)[0]) % 2**64
     column_factor, row_factor = factors(COLUMNS, 0, flat.device), factors(rows, 1, flat.device)
-    total = 0
-    for first in range(0, rows, SLAB):
-        part = flat[first * COLUMNS : (first + SLAB) * COLUMNS]
+    total, slab = 0, SLAB if flat.device.type == "cpu" else SLAB_ON_GPU
+    for first in range(0, rows, slab):
+        part = flat[first * COLUMNS : (first + slab) * COLUMNS]
         whole = part.numel() // COLUMNS
         sums = (part[: whole * COLUMNS].view(whole, COLUMNS) * column_factor).sum(1)
         rest = part[whole * COLUMNS :]

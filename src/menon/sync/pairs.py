@@ -1,5 +1,7 @@
 """Pairs the learner's tensors with those of the sampler."""
 
+from collections.abc import Iterator, Mapping, Set
+
 from torch import Tensor
 
 from menon.errors import UserError
@@ -16,18 +18,40 @@ def pairs(learner: HasWeights, sampler: Sampler) -> tuple[Holder, dict[str, tupl
     may also have heads that a sampler does without. UserError if the sampler's weights cannot be reached, or
     the two hold other names or shapes.
     """
+    holder = holder_of(sampler)
+    given, held = learner.weights(), holder.weights()
+    check_alike({name for name, _ in model_tensors(given)}, held.keys())
+    for name, weight in held.items():
+        check_shape(name, given[name], weight)
+    return holder, {name: (given[name], weight) for name, weight in held.items()}
+
+
+def model_tensors(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Those of a learner's weights that belong to its model and not to a head beside it, without gradient."""
+    for name, weight in weights.items():
+        if not name.startswith(BESIDE):
+            yield name, weight.detach()
+
+
+def holder_of(sampler: Sampler) -> Holder:
+    """The sampler as one whose weights are in this process. UserError: they are not."""
     if not isinstance(sampler, Holder):
         raise UserError(
             f"{type(sampler).__name__} does not show its weights to this process; choose another weight "
             "channel"
         )
-    given, held = learner.weights(), sampler.weights()
-    policy = {name for name in given if not name.startswith(BESIDE)}
-    if odd := sorted(policy ^ held.keys()):
+    return sampler
+
+
+def check_alike(given: Set[str], held: Set[str]) -> None:
+    """UserError unless learner and sampler have weights of the same names."""
+    if odd := sorted(given ^ held):
         has, lacks = ("learner", "sampler") if odd[0] in given else ("sampler", "learner")
         raise UserError(f"the {has} holds '{odd[0]}', which the {lacks} lacks; give both the same model")
-    for name, weight in held.items():
-        if given[name].shape != weight.shape:
-            shapes = f"{tuple(given[name].shape)} in the learner and {tuple(weight.shape)} in the sampler"
-            raise UserError(f"'{name}' has shape {shapes}; give both the same model")
-    return sampler, {name: (given[name], weight) for name, weight in held.items()}
+
+
+def check_shape(name: str, given: Tensor, held: Tensor) -> None:
+    """UserError unless the learner's and the sampler's tensor of this name have one shape."""
+    if given.shape != held.shape:
+        shapes = f"{tuple(given.shape)} in the learner and {tuple(held.shape)} in the sampler"
+        raise UserError(f"'{name}' has shape {shapes}; give both the same model")

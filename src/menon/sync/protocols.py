@@ -1,6 +1,6 @@
 """The protocol that brings the learner's weights to the sampler."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -37,3 +37,14 @@ class HasWeights(Protocol):
 @runtime_checkable
 class Holder(Sampler, HasWeights, Protocol):
     """A sampler whose weights are in this process, under the policy's names."""
+
+
+@runtime_checkable
+class Gives(Protocol):
+    """A policy that hands out its weights, wherever they lie: in this process, or in parts on many ranks."""
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, whole tensor) of each weight, by the names of the policy's own model, tied ones once, heads
+        beside the model left out; always in one order. One tensor at a time: a caller that keeps one copies
+        it, and takes all of them or closes the iterator."""
+        ...

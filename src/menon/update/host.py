@@ -4,7 +4,7 @@ Everything that passes is plain data, so a host may be in this process, in the r
 service.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -96,4 +96,12 @@ class ModelHost(Protocol):
 
     def follow(self, role: str, leader: str, rate: float) -> None:
         """role <- rate * leader + (1 - rate) * role, for the weights that `role` has; 1 copies them."""
+        ...
+
+
+class GivesGradient(ModelHost, Protocol):
+    """A host that can show a gradient instead of following it."""
+
+    def gradient(self, role: str, job: Job) -> Iterator[tuple[str, Tensor]]:
+        """(name, whole tensor) of the gradient of an update that is not made, one at a time."""
         ...

@@ -74,19 +74,19 @@ def _current(host: ModelHost, model: str, batch: Batch, first: bool) -> Current:
 def cut(job: Job, tokens_per_forward: int, workers: int = 1) -> Iterator[Micro]:
     """Divides an update into forward passes."""
     for rows in forward_rows(job.batch, job.unit, tokens_per_forward, workers):
-        tokens = tokens_of(job.batch.offset, rows)
-        yield Micro(
-            take(job.batch, rows),
-            {
-                name: replace(
-                    ready,
-                    weight=ready.weight[tokens],
-                    columns={k: v[tokens] for k, v in ready.columns.items()},
-                )
-                for name, ready in job.terms.items()
-            },
-            job.first,
+        yield Micro(take(job.batch, rows), terms_on(job, tokens_of(job.batch.offset, rows)), job.first)
+
+
+def terms_on(job: Job, tokens: Tensor) -> dict[str, Ready]:
+    """The terms of an update on some of its tokens."""
+    return {
+        name: replace(
+            ready,
+            weight=ready.weight[tokens],
+            columns={key: column[tokens] for key, column in ready.columns.items()},
         )
+        for name, ready in job.terms.items()
+    }
 
 
 def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int, workers: int = 1) -> list[Tensor]:

@@ -1,9 +1,12 @@
 """The Python tool."""
 
+import re
+
 import pytest
 
 from menon.errors import UserError
-from menon.rollout.environments.python_tool import PythonTool
+from menon.rollout.environments.python_tool import PythonTool, shown
+from menon.sandbox.launch import Finished
 from menon.sandbox.layers import LEVELS, layers
 
 LEVEL = next(name for name, needed in LEVELS.items() if set(needed) <= set(layers().active))
@@ -50,6 +53,12 @@ def test_calls_share_nothing_and_are_limited():
     assert tool.run("value = 1") == ""
     assert "NameError" in tool.run("print(value)")
     assert tool.run("while True: pass") == "the program took too long"
+
+
+@pytest.mark.parametrize("limit", ["timeout", "memory", "tasks", "disk"])
+def test_every_limit_is_said_in_words(limit):
+    finished = Finished(limit, -9, 0, b"half", b"", 0.1, 0.1, 1.0, 0)
+    assert re.search("^(the program|too m)", shown(finished, 100))
 
 
 def test_the_last_block_counts_and_an_answer_ends():

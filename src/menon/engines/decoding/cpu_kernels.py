@@ -1,6 +1,7 @@
-"""The operations of a decoding step other than matrix products, for one core of a CPU, compiled by numba. Each kernel is one call where PyTorch needs five to ten, and attention reads only the positions
-that a row attends to. Numbers are fp32, or bfloat16 seen as uint16, which numba does not know by name; sums
-are in fp32. A row's bits depend on no other row.
+"""The operations of a decoding step other than matrix products, for one core of a CPU, compiled by numba.
+Each kernel is one call where PyTorch needs five to ten, and attention reads only the positions that a row
+attends to. Numbers are fp32, or bfloat16 seen as uint16, which numba does not know by name; sums are in
+fp32. A row's bits depend on no other row.
 """
 
 from types import FunctionType

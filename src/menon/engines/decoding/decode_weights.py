@@ -200,6 +200,11 @@ class Ready:
 
     @staticmethod
     def of(given: Decoder) -> "Ready":
+        """ValueError for a model with an adapter, which is decoded merged (`engines.lora.merged_copy`)."""
+        if any(
+            isinstance(one, Affine) and one.adapter for layer in given.layers for one in vars(layer).values()
+        ):
+            raise ValueError("an adapter is beside its weights; give the sampler a merged copy")
         decoder, head = with_wide_norms(given), given.head
         assert head is not None
         copy, pack, layers = is_copied(decoder), is_packed(decoder), decoder.layers

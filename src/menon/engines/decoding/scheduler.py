@@ -7,7 +7,6 @@ Its last token is left to the first decoding step, in which every request feeds 
 needs no logits.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,10 +17,11 @@ from torch import Tensor
 
 from menon.engines.decoding.draw import draw, kept_tokens, most_probable, temperature_by_entropy
 from menon.engines.decoding.prefix_cache import PrefixCache
+from menon.engines.decoding.request_queue import Queued, RequestQueue
 from menon.engines.decoding.stop_strings import Detokenizer, StopStrings
 from menon.errors import UserError
 from menon.streams import stream
-from menon.types import Completion, Finish, Request, Tokens
+from menon.types import Completion, Finish, Request, Tokens, no_tokens
 
 PREFILL_TOKENS = 16384
 """Most padded tokens of one prefill pass."""
@@ -86,57 +86,6 @@ class Settings:
     """How many of the most probable tokens are recorded beside each token that is drawn."""
     kept: int = 0
     """How many tokens at most top-k and top-p keep of requests whose kept tokens are recorded; 0: of none."""
-
-
-@dataclass(frozen=True)
-class Queued:
-    """A request that has no slot yet, and its context: the tokens of prompt and prefix."""
-
-    request: Request
-    given: Tokens
-    key: bytes
-
-
-class RequestQueue:
-    """Requests in the order in which they get slots: those with the same context together, contexts in the
-    order of their first request.  Requests whose answers are followed by others come before those that are
-    `last`, because otherwise slots would be empty at the end, while the following ones are written.
-    """
-
-    def __init__(self) -> None:
-        self.groups: dict[tuple[bool, bytes], deque[Queued]] = {}
-        """Requests by whether they are `last`, and by their context."""
-        self.size = 0
-
-    def __len__(self) -> int:
-        return self.size
-
-    def add(self, requests: Sequence[Request]) -> None:
-        for request in requests:
-            given = np.concatenate([request.prompt.tokens, request.prefix], dtype=np.int32)
-            key = given.tobytes()
-            self.groups.setdefault((request.last, key), deque()).append(Queued(request, given, key))
-        self.size += len(requests)
-
-    def take(self, count: int) -> list[Queued]:
-        """The next requests, at most `count`."""
-        taken: list[Queued] = []
-        while len(taken) < count and (name := self._next()):
-            group = self.groups[name]
-            taken += [group.popleft() for _ in range(min(len(group), count - len(taken)))]
-            if not group:
-                del self.groups[name]
-        self.size -= len(taken)
-        return taken
-
-    @property
-    def next_key(self) -> bytes:
-        """The context of the next request; empty if there is none."""
-        name = self._next()
-        return name[1] if name else b""
-
-    def _next(self) -> tuple[bool, bytes] | None:
-        return next((name for name in self.groups if not name[0]), next(iter(self.groups), None))
 
 
 class Scheduler:
@@ -237,6 +186,18 @@ class Scheduler:
         if self.prefixes is not None:
             self._keep(self.prefixes.at(version))
         return [self._completion(row, "stop" if stopped[row] else "length") for row in self.done.tolist()]
+
+    def abort(self) -> list[Completion]:
+        """Ends all requests: what was written for those that are live, and nothing for those that are
+        queued. All slots are free then."""
+        live = sorted({*range(self.n)} - {*self.done.tolist()})
+        written = [self._completion(row, "abort") for row in live]
+        queued = [one.request for one in self.queue.take(len(self.queue))]
+        self.request.clear()
+        self.stops.clear()
+        self.n, self.done = 0, self.done[:0]
+        self.shared_prefix.clear()
+        return [*written, *(nothing(request, self.settings, self.detokenizer) for request in queued)]
 
     def _keep(self, prefixes: PrefixCache) -> None:
         """Adds finished sequences to the prefix cache. The keys and values of all their tokens but the last
@@ -401,12 +362,8 @@ class Scheduler:
             text=self.detokenizer.text(answer),
             alternatives=self.others[row, :count].copy() if self.settings.alternatives else None,
             alternatives_logp=self.others_logp[row, :count].copy() if self.settings.alternatives else None,
-            kept=self.kept[row, :count].copy() if self._records(request) else None,
+            kept=self.kept[row, :count].copy() if records(request, self.settings) else None,
         )
-
-    def _records(self, request: Request) -> bool:
-        """Whether the tokens that could be drawn are recorded: no more than there is room for."""
-        return 0 < request.sampling.top_k <= self.settings.kept
 
     def _compact(self, gaps: np.ndarray) -> None:
         """The last rows move into the gaps, which are in ascending order."""
@@ -426,6 +383,30 @@ class Scheduler:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.slots.device)
+
+
+def records(request: Request, settings: Settings) -> bool:
+    """Whether the tokens that could be drawn are recorded: no more than there is room for."""
+    return 0 < request.sampling.top_k <= settings.kept
+
+
+def nothing(request: Request, settings: Settings, detokenizer: Detokenizer) -> Completion:
+    """The completion of a request that was aborted before its first token."""
+    floats, tokens = np.zeros(0, dtype=np.float32), no_tokens()
+    others = settings.alternatives
+    return Completion(
+        request=request,
+        tokens=tokens,
+        logp=floats,
+        log_kept=floats,
+        entropy=floats,
+        version=tokens,
+        finish="abort",
+        text=detokenizer.text(request.prefix.tolist()),
+        alternatives=np.zeros((0, others), dtype=np.int32) if others else None,
+        alternatives_logp=np.zeros((0, others), dtype=np.float32) if others else None,
+        kept=np.zeros((0, settings.kept), dtype=np.int32) if records(request, settings) else None,
+    )
 
 
 def padded(rows: list[Tokens]) -> np.ndarray:

@@ -24,6 +24,7 @@ from menon.engines.decoding.torch_stream import TorchStream
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import kinds_of, rows_of
 from menon.engines.machine import free_bytes, one_thread
+from menon.engines.request_checks import check_request
 from menon.engines.worker_samplers import Read, WorkerLanes, WorkerSamplers
 from menon.errors import UserError, first_line
 from menon.rollout.protocols import OPTIONAL
@@ -165,6 +166,10 @@ class TorchSampler:
             self._workers.close()
             self._workers = None
 
+    def free(self) -> None:
+        """Gives back the memory that is kept for the next stream."""
+        self._kept = None
+
     def weights(self) -> Mapping[str, Tensor]:
         """Name -> tensor, the live ones, tied ones once."""
         return dict(self.model.named_parameters())
@@ -191,29 +196,7 @@ class TorchSampler:
 
     def check(self, request: Request) -> None:
         """UserError for a request that the model cannot answer."""
-        prompt, new = request.prompt, request.sampling.max_new_tokens
-        if not len(prompt.tokens):
-            raise UserError(f"prompt {prompt.index} is empty; a model needs at least one token to go on from")
-        tokens = np.concatenate([prompt.tokens, request.prefix])
-        if tokens.min() < 0 or tokens.max() >= self.vocabulary:
-            odd = tokens.max() if tokens.max() >= self.vocabulary else tokens.min()
-            raise UserError(
-                f"prompt {prompt.index} holds token {odd}, but the model knows 0 to "
-                f"{self.vocabulary - 1}; use its tokenizer"
-            )
-        if self.context is not None and len(tokens) + new > self.context:
-            long = f"{len(prompt.tokens)} tokens" + (
-                f" and {len(request.prefix)} of its answer" if len(request.prefix) else ""
-            )
-            advice = (
-                "leave it out or shorten it"
-                if len(tokens) >= self.context
-                else "lower max_new_tokens or shorten it"
-            )
-            raise UserError(
-                f"prompt {prompt.index} has {long} and may get {new} more, but the model's "
-                f"{self.context.what} is {self.context}; {advice}"
-            )
+        check_request(request, self.vocabulary, self.context)
 
     def _check_model(self) -> None:
         """Decodes two short sequences row by row and as a whole; UserError if the numbers differ."""

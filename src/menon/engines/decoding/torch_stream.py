@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
 from menon.engines.decoding.lane import Lane
-from menon.engines.decoding.scheduler import Settings, Slots
+from menon.engines.decoding.scheduler import Settings, Slots, nothing
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.worker_samplers import Asked, Read, WorkerLanes
 from menon.types import Completion, Request
@@ -51,6 +51,8 @@ class TorchStream:
         self.unread: deque[tuple[int, list[Asked]]] = deque()
         """Completions of lane 0 that are to be settled: how many, and the requests that follow from them."""
         self.workers: WorkerLanes | None = None
+        self.aborting = self.aborted = False
+        """Whether the writing ends after the current decoding step, and whether it has."""
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +69,12 @@ class TorchStream:
         if isinstance(requests, Sequence):
             self._check(requests)
         self.asked.append(requests)
+
+    def abort(self) -> None:
+        """See `rollout.protocols.Aborts`. What worker processes write is finished first."""
+        if self.keep:
+            raise RuntimeError("a stream that keeps prefixes cannot be aborted; open it without keep")
+        self.aborting = True
 
     def __iter__(self) -> Iterator[Completion]:
         while (completion := self._next()) is not None:
@@ -103,20 +111,44 @@ class TorchStream:
     def _next(self) -> Completion | None:
         """The next completion; None when all requests are answered. Requests since the last completion follow
         from it."""
+        self.follow()
+        while not self.batch:
+            if not self.advance():
+                return None
+        return self.batch.popleft()
+
+    def follow(self) -> None:
+        """Takes the requests since the last completion as those that follow from it."""
         if self.settling is not None:
             self.following += self.asked
             self.asked = []
             if not self.batch:
                 self._settle(*self.settling)
-        while not self.batch:
-            if self.done and not self.asked:
-                return None
-            if self.done:
-                requests, self.asked = self.read(self.asked), []
-                self._deal(requests)
-            else:
-                self._advance()
-        return self.batch.popleft()
+
+    def advance(self) -> bool:
+        """Deals requests, computes a step, or receives completions; False: all requests are answered. Those
+        of the step before must have been returned."""
+        if self.aborting and not self.aborted:
+            self._abort()
+        elif not self.done:
+            self._advance()
+        elif self.asked:
+            requests, self.asked = self.read(self.asked), []
+            self._deal(requests)
+        else:
+            return False
+        return True
+
+    def _abort(self) -> None:
+        """Gives out all requests of this process without an answer as they are, those too that were only
+        asked."""
+        late = [requests for _, following in self.unread for requests in following]
+        unread = self.read([*late, *self.following, *self.asked])
+        self.asked, self.following, self.settling, self.aborted = [], [], None, True
+        self.unread.clear()
+        live = [] if self.own is None else self.own.scheduler.abort()
+        words = self.sampler.detokenizer
+        self.batch.extend([*live, *(nothing(request, self.settings, words) for request in unread)])
 
     def _settle(self, lane: int, count: int) -> None:
         following, self.following, self.settling = self.following, [], None

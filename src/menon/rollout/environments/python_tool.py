@@ -16,7 +16,12 @@ from menon.types import Prompt
 OPEN, CLOSE = "<python>", "</python>"
 IN_LINE = re.compile(r"(`{1,3})(?:(?:i?python|py)3?[ \t]+)?([^`\n]+)\1", re.IGNORECASE)
 """Code in backticks on one line."""
-WHY = {"timeout": "the program took too long", "tasks": "too many processes", "disk": "too much was written"}
+WHY = {
+    "timeout": "the program took too long",
+    "memory": "the program needed too much memory",
+    "tasks": "too many processes",
+    "disk": "too much was written",
+}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,150 @@
+"""Writes the tables of docs/sizes.md from the formulas of `menon explain ... gpus=N`.
+
+python scripts/sizes_page.py
+"""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from menon.assembly.sizes import (
+    GIB,
+    GPUS,
+    HALF,
+    SHAPES,
+    Assumed,
+    Layout,
+    Shape,
+    Work,
+    first_that_fits,
+    layouts,
+    learner_bytes,
+    peak,
+    sampler_bytes,
+    seconds,
+    ways,
+)
+from menon.docstrings import first_sentence
+
+PAGE = Path(__file__).parents[1] / "docs" / "sizes.md"
+COUNTS = (1, 8, 64)
+WORK = Work()
+Row = Sequence[str]
+
+
+def models() -> list[Row]:
+    rows: list[Row] = [
+        (
+            "model",
+            "weights, B",
+            "active, B",
+            "KiB of keys and values a token",
+            "weights of an adapter of rank 32, M",
+        )
+    ]
+    for name, shape in SHAPES.items():
+        rows.append(
+            (
+                f"`{name}`",
+                f"{shape.parameters / 1e9:,.2f}",
+                f"{shape.active / 1e9:,.2f}",
+                f"{shape.kv * HALF / 1024:,.0f}",
+                f"{shape.adapter(32) / 1e6:,.0f}",
+            )
+        )
+    return rows
+
+
+def gpus() -> list[Row]:
+    rows: list[Row] = [
+        ("gpu=", "memory, GB", "TFLOP/s in bfloat16", "TB/s", "GB/s to a GPU of the host, to another")
+    ]
+    for key, gpu in GPUS.items():
+        links = f"{gpu.near / 1e9:,.0f}, {gpu.far / 1e9:,.0f}"
+        speed = (f"{gpu.memory / 1e9:,.0f}", f"{gpu.flops / 1e12:,.0f}", f"{gpu.bandwidth / 1e12:,.2f}")
+        rows.append((f"`{key}` ({gpu.name})", *speed, links))
+    return rows
+
+
+def assumptions() -> list[Row]:
+    source = Path(sys.modules[Assumed.__module__].__file__ or "").read_text(encoding="utf-8")
+    body = source.partition("class Assumed:")[2].partition("@dataclass")[0].split('"""')
+    said = dict(zip((field.name for field in dataclasses.fields(Assumed)), body[3::2], strict=True))
+    return [
+        ("assumption", "value", "what it is"),
+        *(
+            (f"`{field.name}`", f"{field.default:g}", first_sentence(" ".join(said[field.name].split())))
+            for field in dataclasses.fields(Assumed)
+        ),
+    ]
+
+
+def fitting() -> list[Row]:
+    """The simplest layout of each model on so many GPUs, what it holds and how long a step takes."""
+    rows: list[Row] = [
+        (
+            *("model", "GPUs", "settings", "GiB on each", "of which"),
+            "seconds: write, score, learn",
+            "tokens/s each",
+        )
+    ]
+    for shape in SHAPES.values():
+        for count in COUNTS:
+            rows += of_model(shape, count)
+    return rows
+
+
+def of_model(shape: Shape, count: int) -> list[Row]:
+    """On H100; where nothing fits there, on H200 too."""
+    for kind in ("h100", "h200"):
+        gpu = GPUS[kind]
+        layout = first_that_fits(shape, Layout(count), WORK, gpu)
+        if layout is None:
+            continue
+        parts = learner_bytes(shape, layout) | sampler_bytes(shape, layout, WORK, ways(shape, gpu, count))
+        largest = sorted(parts.items(), key=lambda part: -part[1])[:3]
+        spent = seconds(shape, layout, WORK, gpu)
+        each = ", ".join(f"{spent[name]:,.0f}" for name in ("write", "score", "learn"))
+        return [
+            (
+                shape.name,
+                f"{count} {kind.upper()}",
+                f"`{layout.words()}`" if layout.words() != "as it is" else layout.words(),
+                f"{peak(shape, layout, WORK, gpu) / GIB:,.1f}",
+                ", ".join(f"{name} {size / GIB:,.1f}" for name, size in largest),
+                f"{sum(spent.values()):,.0f}: {each}",
+                f"{WORK.answers * WORK.length / sum(spent.values()) / count:,.0f}",
+            )
+        ]
+    least = min(peak(shape, each, WORK, gpu) for each in layouts(Layout(count)))
+    return [(shape.name, str(count), "does not fit", f"{least / GIB:,.0f} or more", *[""] * 3)]
+
+
+TABLES = {"models": models, "gpus": gpus, "assumptions": assumptions, "fitting": fitting}
+
+
+def table(rows: Sequence[Row]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|" + " -- |" * len(rows[0]))
+    return "\n".join(lines)
+
+
+def written(page: str) -> str:
+    """The page with every table as the formulas give it now."""
+    for name, rows in TABLES.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        before, _, rest = page.partition(begin)
+        page = f"{before}{begin}\n\n{table(rows())}\n\n{end}{rest.partition(end)[2]}"
+    return page
+
+
+def main() -> int:
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    command = [sys.executable, "-m", "mdformat", str(PAGE)]
+    return subprocess.run(command, cwd=PAGE.parents[1], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

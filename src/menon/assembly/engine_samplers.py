@@ -1,0 +1,189 @@
+"""Samplers of other libraries, in other processes and environments: what is checked before anything starts,
+how they are started, and the channels to their weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from menon.assembly.server_samplers import check_server
+from menon.config import Control, OnlineSource
+from menon.engine_settings import VLLM, Builtin, Engine
+from menon.engines import vllm_sampler
+from menon.engines.broadcast import Broadcast
+from menon.engines.carriers import ByBroadcast, ByFile, ByIpc, ByReload, scratch
+from menon.engines.decoding.stop_strings import Detokenizer
+from menon.engines.engine_sampler import EngineSampler
+from menon.engines.hf_models import end_token_ids
+from menon.engines.limits import rows_of
+from menon.engines.machine import free_bytes
+from menon.engines.vllm_sampler import VLLMSampler
+from menon.errors import UserError
+from menon.sync.protocols import Gives, WeightChannel
+from menon.sync.to_engine import Carries, ToEngine
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MOST_CACHE = 2**33
+"""Bytes of keys and values that an engine gets where no setting says it."""
+CPU_BLOCK = 32
+"""Tokens of a block of the prefix cache on a CPU, where vLLM's own choice is 128: longer than many prompts
+here, which then would share nothing."""
+
+
+def check_before(source: OnlineSource, engine: Engine) -> None:
+    """UserError, before any model is read, for a sampler that cannot be used, or not with these settings."""
+    setting = engine.sampler
+    if isinstance(setting, Builtin):
+        return
+    name = f"sampler={setting.kind}"
+    if engine.num_samplers:
+        raise UserError(
+            f"samplers and placement=ray are about the built-in sampler; leave them out, or leave {name} out"
+        )
+    if engine.fixed_slots:
+        raise UserError(f"fixed_slots=true needs the built-in sampler; leave it out, or leave {name} out")
+    if engine.dtype not in DTYPES:
+        raise UserError(
+            f"{name} computes in float32 or bfloat16, and dtype is {engine.dtype}; set dtype=float32"
+        )
+    if source.top_p < 1 or source.top_k > 0:
+        raise UserError(vllm_sampler.truncated(setting.kind, source.top_p, source.top_k))
+    if isinstance(setting, VLLM):
+        vllm_sampler.check_arguments(setting.arguments)
+        check_weights(setting, engine)
+        if setting.python:
+            vllm_sampler.check_environment(setting.python)
+            return
+    check_server(setting)
+
+
+def check_weights(setting: VLLM, engine: Engine) -> None:
+    """UserError for a way of the weights that this sampler does not have, or this machine."""
+    if setting.server and setting.weights != "changed":
+        raise UserError(
+            f"sampler.weights={setting.weights} needs an engine that menon starts (sampler.python); a server "
+            "gets changed weights by file, so leave it out"
+        )
+    if setting.weights in ("nccl", "ipc") and not torch.cuda.is_available():
+        raise UserError(
+            f"sampler.weights={setting.weights} moves weights between GPUs, and there is none here; set "
+            "sampler.weights=broadcast, or leave it out"
+        )
+
+
+def engine_sampler(
+    source: OnlineSource,
+    engine: Engine,
+    control: Control,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    notify: Callable[[str], None],
+) -> EngineSampler:
+    """The sampler of another library, started and ready but without weights: they come with the first
+    publication."""
+    setting = engine.sampler
+    assert isinstance(setting, VLLM)
+    cache = check_room(setting, engine, model)
+    needed = model.num_parameters() * DTYPES[engine.dtype].itemsize
+    temporary = scratch(needed)
+    folder = Path(temporary.name)
+    model.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    ends = end_token_ids(model, tokenizer)
+    embedding: Any = model.get_input_embeddings()
+    sampler = VLLMSampler(
+        setting.python,
+        folder,
+        arguments_of(setting, engine, model, cache),
+        Detokenizer.of(tokenizer, ends, source.keep_special_tokens),
+        ends,
+        vocabulary=embedding.num_embeddings,
+        context=rows_of(model),
+        seed=control.seed,
+        environment=environment_of(engine, model.device),
+    )
+    sampler.keep(temporary)
+    notify("vLLM starts, which takes one to two minutes, and longer the first time")
+    try:
+        sampler.ready(vllm_sampler.START_LIMIT)
+    except BaseException:
+        sampler.close()
+        raise
+    return sampler
+
+
+def check_room(setting: VLLM, engine: Engine, model: PreTrainedModel) -> int:
+    """Bytes for keys and values. UserError if they and the weights do not fit into the free memory."""
+    free = free_bytes(model.device)
+    weights = model.num_parameters() * DTYPES[engine.dtype].itemsize
+    if setting.cache_gib is None:
+        cache = min(MOST_CACHE, max(free - weights, 0) // 4)
+    else:
+        cache = int(setting.cache_gib * 2**30)
+    if not cache or weights + cache > free:
+        raise UserError(
+            f"vLLM needs {weights / 2**30:.1f} GiB for weights and {cache / 2**30:.1f} GiB for keys and "
+            f"values, and {free / 2**30:.1f} GiB are free; lower sampler.cache_gib, or use a smaller model"
+        )
+    return cache
+
+
+def arguments_of(setting: VLLM, engine: Engine, model: PreTrainedModel, cache: int) -> dict[str, Any]:
+    """The arguments of vLLM's engine."""
+    context = rows_of(model)
+    broadcast = setting.weights in ("broadcast", "nccl")
+    return {
+        "dtype": engine.dtype,
+        "max_num_seqs": engine.slots,
+        "seed": 0,
+        "logprobs_mode": "processed_logprobs",  # those at the sampling temperature; the raw ones are at 1
+        "skip_tokenizer_init": True,
+        "load_format": "dummy",
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
+        "kv_cache_memory_bytes": cache,
+        "worker_extension_cls": "menon.engines.vllm_worker.WorkerWeights",
+        **({} if context is None else {"max_model_len": int(context)}),
+        **({"block_size": CPU_BLOCK} if model.device.type == "cpu" else {}),
+        **({"weight_transfer_config": {"backend": "menon"}} if broadcast else {}),
+        **setting.arguments,
+    }
+
+
+def environment_of(engine: Engine, device: torch.device) -> dict[str, str]:
+    """The environment variables of vLLM's process."""
+    usual = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # our process is the engine's: a step is ours to begin
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+    }
+    if device.type != "cpu":
+        return usual
+    threads = str(engine.threads or torch.get_num_threads())
+    return {
+        **usual,
+        "OMP_NUM_THREADS": threads,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    }
+
+
+def engine_channel(engine: Engine, policy: Gives, sampler: EngineSampler) -> WeightChannel:
+    """The channel to a started engine; the first publication has brought it the weights."""
+    setting = engine.sampler
+    assert isinstance(setting, VLLM)
+    channel = ToEngine(policy, sampler, carrier_of(setting, sampler), setting.weights != "file")
+    channel.publish(0)
+    return channel
+
+
+def carrier_of(setting: VLLM, sampler: EngineSampler) -> Carries:
+    assert isinstance(sampler, VLLMSampler)
+    if setting.weights in ("broadcast", "nccl"):
+        backend = "nccl" if setting.weights == "nccl" else "gloo"
+        return ByBroadcast(sampler, Broadcast(1, backend))
+    if setting.weights == "ipc":
+        return ByIpc(sampler.call)
+    return (ByReload if setting.weights == "file" else ByFile)(sampler.call, sampler.folder)

@@ -1,0 +1,37 @@
+"""`menon check gradient`: does the gradient of a run depend on how it is computed?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from menon import threads
+from menon.assembly.run import check_free, configured, use
+from menon.cli.command import asked_by
+from menon.errors import UserError
+from menon.settings import setting
+
+
+def check_gradient(words: Sequence[str]) -> int:
+    """Takes the words of `menon train`, trains nothing and writes no file. It lets the run write the text of
+    one small step (4 questions, or 16 rows) and computes the gradient of the first update of each model three
+    times: as the run does, with one unit in each forward pass, and shared by ranks (those of the run, or 2).
+
+    The last line is `gradient ok`, or `gradient differs: WHAT` with exit code 1."""
+    asked = asked_by(words)
+    if asked.resume is not None:
+        raise UserError("the gradient is that of a run that has not begun; leave --resume out")
+    if out := setting(asked.settings, "out"):
+        check_free(Path(str(out)))
+    chosen = threads.choose(asked.settings)
+    use(chosen, str(setting(asked.settings, "device", "auto")))
+    from menon.assembly.check_gradient import BOUNDS, GradientCheck
+
+    config = configured(asked.recipe, asked.changes, chosen.count, asked.again)
+    bound, wrong = BOUNDS[config.engine.dtype], []
+    check = GradientCheck(config, lambda sentence: print(f"menon: {sentence}", flush=True))
+    for one in check.compared():
+        line = f"{one.role} {one.how}: relative difference {one.apart:.1e}"
+        print(f"{line} (at most {bound:g}; norm {one.norm:.3g})", flush=True)
+        if not one.apart <= bound:
+            wrong.append(f"{one.role} {one.how}")
+    print(f"gradient differs: {'; '.join(wrong)}" if wrong else "gradient ok", flush=True)
+    return 1 if wrong else 0

