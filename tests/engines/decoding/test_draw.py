@@ -178,7 +178,8 @@ def exact(logits: torch.Tensor, uniform: torch.Tensor, temperature: torch.Tensor
     for row, u, t in zip(logits.double(), uniform.tolist(), temperature.tolist(), strict=True):
         logp = (row / (t or 1)).log_softmax(-1)
         p = logp.exp()
-        token = int(row.argmax()) if t == 0 else int((p.cumsum(-1) > u * p.sum()).nonzero()[0])
+        cumulative = p.cumsum(-1)
+        token = int(row.argmax()) if t == 0 else int((cumulative > u * cumulative[-1]).nonzero()[0])
         tokens.append(token)
         numbers.append([float(logp[token]), 0.0, float(torch.special.entr(p).sum())])
     token, drawn = torch.tensor(tokens), torch.tensor(numbers)
@@ -194,9 +195,9 @@ def test_the_kernels_tokens_and_numbers(vocabulary, dtype):
     logits = (torch.randn(12, vocabulary, generator=g) * torch.tensor([0.1, 3, 30]).repeat(4)[:, None]).to(
         dtype
     )
-    logits[3, 1:] = -torch.inf
+    logits[4, 1:] = -torch.inf
     uniform = torch.rand(12, generator=g, dtype=torch.float64)
-    uniform[:2], uniform[3] = torch.tensor([0.0, 1 - 2**-53]), 1 - 2**-53
+    uniform[0], uniform[1], uniform[4] = 0.0, 1 - 1e-9, 1 - 2**-53
     temperature = torch.tensor([1.0, 0.7, 1.3, 0.0]).repeat(3)
     token, numbers = draw_kernel.drawn_by_kernel(logits, uniform, temperature)
     want = exact(logits, uniform, temperature)

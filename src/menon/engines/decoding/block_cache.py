@@ -45,8 +45,8 @@ class BlockCache:
         self.shape, self.few = (layers, 2, rows, key_heads), few
         self.fills = 0
         self.origin, self.begun = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
-        """[rows] each, on a CPU: the `fill` that a row began with (those of the same one begin alike), and its
-        length; 0 where it is not worth it."""
+        """[rows] each, on a CPU: the `fill` that a row began with (those of the same one begin alike), and
+        its length; 0 where it is not worth it."""
         self._use(0, like.new_zeros(0, head_dim))
 
     @property

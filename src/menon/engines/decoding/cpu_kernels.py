@@ -1,7 +1,7 @@
-"""The operations of a small model's decoding step other than matrix products, for one core of a CPU, compiled
-by numba.  Each kernel is one call where PyTorch needs five to ten, and attention reads only the positions
-that a row attends to. Numbers are fp32, or bfloat16 seen as uint16, which numba does not know by name; sums
-are in fp32. A row's bits depend on no other row.
+"""The operations of a decoding step other than matrix products, for one core of a CPU, compiled by numba.
+Each kernel is one call where PyTorch needs five to ten, and attention reads only the positions that a row
+attends to. Numbers are fp32, or bfloat16 seen as uint16, which numba does not know by name; sums are in
+fp32. A row's bits depend on no other row.
 """
 
 from types import FunctionType
@@ -100,10 +100,10 @@ def add_rms_norm(x, change, weight, eps, out):
 
 @compiled
 def place(qkv, qk_norm, eps, cos, sin, q, rows, position, begins, borders, memory):
-    """Norms and rotates queries and keys of `qkv` [n, heads + 2 * key_heads, D]; queries go to `q` [key_heads,
-    n, heads per key, D], keys and values to `rows` [n] of the cache, at `position` [n]. `qk_norm` [heads +
-    key_heads or 0, D], `cos` and `sin` [positions, D] as of `decoder.rotary`; `begins` [2, blocks], `borders`
-    and `memory` as of `BlockCache`."""
+    """Norms and rotates queries and keys of `qkv` [n, heads + 2 * key_heads, D]; queries go to `q`
+    [key_heads, n, heads per key, D], keys and values to `rows` [n] of the cache, at `position` [n].
+    `qk_norm` [heads + key_heads or 0, D], `cos` and `sin` [positions, D] as of `decoder.rotary`; `begins`
+    [2, blocks], `borders` and `memory` as of `BlockCache`."""
     key_heads, n, per, size = q.shape
     heads, half, turned = key_heads * per, size // 2, np.empty(size, np.float32)
     for row in range(n):
@@ -129,12 +129,8 @@ def place(qkv, qk_norm, eps, cos, sin, q, rows, position, begins, borders, memor
                     q[head // per, row, head % per, j] = turned[j]
             else:
                 which, key_head = (head - heads) // key_heads, (head - heads) % key_heads
-                into = memory[
-                    begins[which, block]
-                    + (rows[row] * key_heads + key_head) * positions
-                    + at
-                    - borders[block]
-                ]
+                begin = begins[which, block] + (rows[row] * key_heads + key_head) * positions
+                into = memory[begin + at - borders[block]]
                 for j in range(size):
                     put(into, j, turned[j])
 

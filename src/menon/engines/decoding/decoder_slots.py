@@ -2,8 +2,8 @@
 
 The time of a small model is mostly the overhead of calling operations, not arithmetic. So projections of the
 same input are one matrix, masks and rotary tables are made once per step for all layers, and residuals are
-added in place. On a CPU a small model uses `CpuStep`; the steps here use only PyTorch, for a GPU, for larger
-models and for fp64.
+added in place. On a CPU a model in fp32 or bfloat16 uses `CpuStep`; the steps here use only PyTorch, for a
+GPU and for fp64.
 
 Matrix products run in the dtype of the weights, and so do activations of an MLP, as in a learner under
 autocast; residuals, norms and attention stay in fp32 (fp64 for fp64 weights), and so do keys and values but
@@ -19,7 +19,7 @@ from menon.engines.decoder import Decoder, causal, hidden_states, norm, rotary, 
 from menon.engines.decoding.block_cache import BlockCache, View, width_class
 from menon.engines.decoding.cpu_step import CpuStep
 from menon.engines.decoding.decode_graphs import Graphs, capture_on
-from menon.engines.decoding.decode_weights import Ready, cache_dtype, has_kernels, tensors
+from menon.engines.decoding.decode_weights import Product, Ready, cache_dtype, has_kernels, tensors
 
 
 class DecoderSlots:
@@ -39,6 +39,7 @@ class DecoderSlots:
         self.has_kernels = has_kernels(decoder)
         self.ready = Ready.of(decoder)
         self.decoder = self.ready.decoder
+        self.cpu_step: CpuStep | None = None
         few, like = self.device.type == "cuda", self.decoder.norm.to(cache_dtype(decoder))
         self.cache = BlockCache(len(decoder.layers), slots, decoder.key_heads, decoder.head_dim, like, few)
         self._grown()
@@ -48,7 +49,8 @@ class DecoderSlots:
         """Makes the copies of norms and matrices again; those that recorded steps read keep their
         addresses."""
         if self.graphs is None:
-            del self.ready, self.cpu_step  # first, so that no two copies are held at a time
+            self.cpu_step = None
+            del self.ready  # first, so that no two copies are held at a time
             self.ready = Ready.of(self.given)
             self.decoder, self.cpu_step = self.ready.decoder, self._cpu_step()
             return
@@ -197,8 +199,11 @@ class DecoderSlots:
             qk = rotate(qk, cos, sin)
             cache.write(places[index], qk[:, heads:], qkv[:, both:])
             q = qk[:, :heads].reshape(n * decoder.key_heads, -1, decoder.head_dim)
-            step.output.add_to(x, cache.attend(index, q, views).view(n, -1))
-            step.down.add_to(x, step.inner(norm(x, step.mlp_norm, decoder.eps)))
+            output, down = step.output, step.down
+            assert isinstance(output, Product)  # packed ones are for `CpuStep`
+            assert isinstance(down, Product)
+            output.add_to(x, cache.attend(index, q, views).view(n, -1))
+            down.add_to(x, step.inner(norm(x, step.mlp_norm, decoder.eps)))
         return self.ready.head(norm(x, decoder.norm, decoder.eps)).to(x.dtype)
 
     def _views(self, at: Tensor, widths: tuple[int, ...]) -> list[View]:

@@ -32,12 +32,19 @@ def draw(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, to
     if not has_kernel(logits):
         return _drawn(logits.float(), uniform, temperature, top_p, top_k)
     token, numbers = drawn_by_kernel(logits, uniform, temperature)
-    whole = Drawn(token, *numbers.unbind(-1), None)
+    logp, log_kept, entropy = numbers.unbind(-1)
+    whole = Drawn(token, logp, log_kept, entropy, None)
     if not truncated.any():
         return whole
     # A row takes the same way in any company, or its bits would depend on it.
     cut = _drawn(logits.float(), uniform, temperature, top_p, top_k)
-    return Drawn(*(torch.where(truncated, *both) for both in zip(cut[:4], whole[:4], strict=True)), cut.mask)
+    return Drawn(
+        token=torch.where(truncated, cut.token, token),
+        logp=torch.where(truncated, cut.logp, logp),
+        log_kept=torch.where(truncated, cut.log_kept, log_kept),
+        entropy=torch.where(truncated, cut.entropy, entropy),
+        mask=cut.mask,
+    )
 
 
 def _drawn(logits: Tensor, uniform: Tensor, temperature: Tensor, top_p: Tensor, top_k: Tensor) -> Drawn:

@@ -5,6 +5,7 @@ group: a matrix product, where rows one by one would read keys and values as oft
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def taken_together(origin: np.ndarray, length: np.ndarray) -> list[Together]:
     if not length.any():
         return []
     edges = [0, *(np.flatnonzero(np.diff(origin)) + 1).tolist(), len(origin)]
-    runs = [Together(a, b, int(length[a])) for a, b in zip(edges, edges[1:], strict=False) if b - a > 1]
+    runs = [Together(a, b, int(length[a])) for a, b in pairwise(edges) if b - a > 1]
     return [run for run in runs if (run.end - run.begin - 1) * run.length >= WORTH]
 
 
