@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from menon.record.layout import Layout
+
 SETTINGS: dict[str, Any] = {
     "steps": 20,
     "prompts_per_step": 16,
@@ -46,7 +48,7 @@ def learn(folder: Path, seconds: float) -> None:
     begin, longest = time.monotonic(), 0.0
     for name, more in arms():
         out = folder / name
-        if (out / "report.json").exists():
+        if Layout(out).report.exists():
             continue
         claim = folder / f"{name}.claim"
         try:
@@ -69,15 +71,14 @@ def table(folder: Path) -> None:
     for rank in RANKS:
         for rate in ADAPTED if rank else FULL:
             found = [folder / f"r{rank}_{rate:g}_s{seed}" for seed in SEEDS]
-            found = [run for run in found if (run / "report.json").exists()]
+            found = [run for run in found if Layout(run).report.exists()]
             if not found:
                 continue
-            reports = [json.loads((run / "report.json").read_text()) for run in found]
+            reports = [json.loads(Layout(run).report.read_text()) for run in found]
             before, after = ([report[when]["accuracy"] for report in reports] for when in ("before", "after"))
             last = [
                 statistics.mean(
-                    json.loads(line)["acc/mean"]
-                    for line in (run / "metrics.jsonl").read_text().splitlines()[-5:]
+                    json.loads(line)["acc/mean"] for line in Layout(run).metrics.read_text().splitlines()[-5:]
                 )
                 for run in found
             ]

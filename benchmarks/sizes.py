@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from menon.record.layout import Layout
+
 SETTINGS = {"steps": 3, "heldout": 2, "report_questions": 0, "save_every": 0, "threads": 1, "seed": 0}
 SMALL = {"prompts_per_step": 4, "samples_per_prompt": 4, "max_new_tokens": 48, "slots": 16}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -74,7 +76,7 @@ def run(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
         )
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         assert peak > before, "an earlier case took more; run each in a process of its own"
-        steps = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()][-2:]
+        steps = [json.loads(line) for line in Layout(out).metrics.read_text().splitlines()][-2:]
         keys = ("tokens/generated", "len/max", "time/rollout", "time/score", "time/update")
         means = {key: sum(step[key] for step in steps) / len(steps) for key in keys}
         result.write_text(json.dumps({"peak": peak * 1024, **means}))

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from menon.record.layout import Layout
+
 REWARDS = """
 import re
 
@@ -190,7 +192,7 @@ def token_id(model: Path, text: str) -> int:
 
 def train(case: Case, folder: Path, seed: int | None) -> None:
     """Trains a case in a process of its own, unless its folder is there."""
-    if (folder / case.name / "run.json").exists():
+    if Layout(folder / case.name).about.exists():
         return
     words = [sys.executable, __file__, str(folder), "--train", case.name]
     words += [] if seed is None else ["--seed", str(seed)]

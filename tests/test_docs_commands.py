@@ -21,6 +21,7 @@ import menon
 from menon.assembly.run import configured
 from menon.cli import COMMANDS, HELP, evaluate, main
 from menon.cli.command import asked_by
+from menon.cli.explain_gpus import WORDS
 from menon.cli.help import SETTINGS
 from menon.cli.lookup import known
 from menon.cli.source_text import settings_of
@@ -123,7 +124,8 @@ def folder(tmp_path, monkeypatch):
 
 MISSING = (
     "understood|there is no (run|file|folder|set |help on 'NAME')|No such file|holds no run|"
-    "has no transcripts|holds no transcripts|has not finished a step|holds no sweep|was not evaluated before"
+    "has no transcripts|holds no transcripts|has not finished a step|holds no sweep|was not evaluated before|"
+    "is no folder here|say `menon cluster up|has no checkpoint yet"
 )
 """What commands say that were understood and lack a model, a run or a file."""
 
@@ -143,7 +145,7 @@ def idle(monkeypatch):
     monkeypatch.setattr(evaluate, "measured", evaluated)
     for name in (
         *("assembly.sample.sample", "assembly.pretrain.pretrain", "cli.sweep.trained"),
-        *("assembly.posterior.draw", "simulate.plan.planned"),
+        *("assembly.posterior.draw", "simulate.plan.planned", "cli.cluster.run"),
     ):
         monkeypatch.setattr(f"menon.{name}", understood)
 
@@ -179,7 +181,8 @@ def test_a_line_is_understood(page, line, idle, capsys):
     if "--help" in words:
         assert main([command, *words]) == 0
         return
-    asked = asked_by([word for word in words if word not in ("full=true", "--json")])
+    of_explain = ("full", "--json", *WORDS) if command == "explain" else ()
+    asked = asked_by([word for word in words if word.partition("=")[0] not in of_explain])
     if asked.recipe in PIPELINES:
         assert planned(asked.recipe, asked.changes).stages
     elif asked.resume is None:
@@ -227,7 +230,19 @@ def test_settings_in_messages_exist():
         for one in settings_of(module, cls)
     }
     names = {name.rpartition(".")[2] for name in (known() - set(METRICS)) | others}
-    names |= {"critic", "optimiser", "natural", "columns", "corpus", "full", "key", "coef", "credit", "ways"}
+    names |= {
+        "critic",
+        "optimiser",
+        "natural",
+        "adapter",
+        "columns",
+        "corpus",
+        "full",
+        "key",
+        "coef",
+        "credit",
+        "ways",
+    }
     names |= {"own_code"}  # the word of the commands that read a run folder
     names |= {"attn_implementation"}  # of transformers
     names |= {"seeds", "jobs", "sort", "csv", "at"}  # of sweep, runs and compare

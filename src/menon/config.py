@@ -140,9 +140,9 @@ class OnlineSource:
     of each observation; all: also the observations. With `all` an environment must print nothing that the
     reward would take for an answer."""
     staleness: int = 0
-    """How many versions older than the weights that learn from it a token may be. A separate thread and a
-    sampler with a copy of the weights write later steps while earlier ones are learned from, and unfinished
-    answers go on with new weights. 0: each step is written by the newest weights."""
+    """Most versions by which text is older than what learns from it. A separate thread and a sampler with a
+    copy of the weights write later steps while earlier ones are learned from, and unfinished answers go on
+    with new weights. 0: each step is written by the newest weights."""
 
     def __post_init__(self) -> None:
         for name in ("heldout", "prompts_per_step", "samples_per_prompt", "max_new_tokens", "max_turns"):

@@ -111,19 +111,19 @@ class Engine:
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
     ranks: int = 1
-    """Processes that share each model: each holds a part of all weights, gradients and moments, and computes
+    """Processes that share each model. Each holds a part of all weights, gradients and moments, and computes
     its part of each update. On GPUs each has its own. 1: the models are in the run's own process."""
     checkpointing: bool = False
-    """Compute each layer again in the backward pass instead of keeping what is inside it: less memory, about
-    a third more time."""
+    """Compute each layer again in the backward pass, for less memory. It keeps nothing of the inside of a
+    layer, and takes about a third more time."""
     offload: bool = False
-    """With ranks on GPUs: keep weights, gradients and moments in the memory of the host."""
+    """Keep weights, gradients and moments in the memory of the host. For ranks on GPUs."""
     samplers: int | None = None
-    """Processes that write text, each with its own copy of the weights, on the threads divided by their
-    number; null: the run's own process writes, or one where Ray places them."""
+    """Processes that write text, each with its own copy of the weights. They divide the threads. null: the
+    run's own process writes, or one where Ray places them."""
     colocated: bool = False
-    """Samplers and learner take turns on one machine: the learner's weights and moments wait in a file while
-    text is written, and the samplers' caches are freed while it learns."""
+    """Samplers and learner take turns in the memory of one machine. The learner's weights and moments wait in
+    a file while text is written, and the samplers' caches are freed while it learns."""
     placement: Placement = field(default_factory=ThisMachine)
     """Where the processes of the run are: `local` or `ray`."""
 

@@ -163,9 +163,9 @@ class Overrides(TypedDict, total=False):
     place of each observation; all: also the observations. With `all` an environment must print
     nothing that the reward would take for an answer."""
     staleness: int
-    """How many versions older than the weights that learn from it a token may be. A separate thread
-    and a sampler with a copy of the weights write later steps while earlier ones are learned from,
-    and unfinished answers go on with new weights. 0: each step is written by the newest weights."""
+    """Most versions by which text is older than what learns from it. A separate thread and a sampler
+    with a copy of the weights write later steps while earlier ones are learned from, and unfinished
+    answers go on with new weights. 0: each step is written by the newest weights."""
     model: str
     """A folder, a name on the Hugging Face hub, or base or search_base. The last two are built in."""
     add_tokens: Sequence[str]
@@ -214,20 +214,20 @@ class Overrides(TypedDict, total=False):
     device: str
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
     ranks: int
-    """Processes that share each model: each holds a part of all weights, gradients and moments, and
+    """Processes that share each model. Each holds a part of all weights, gradients and moments, and
     computes its part of each update. On GPUs each has its own. 1: the models are in the run's own
     process."""
     checkpointing: bool
-    """Compute each layer again in the backward pass instead of keeping what is inside it: less memory,
-    about a third more time."""
+    """Compute each layer again in the backward pass, for less memory. It keeps nothing of the inside
+    of a layer, and takes about a third more time."""
     offload: bool
-    """With ranks on GPUs: keep weights, gradients and moments in the memory of the host."""
+    """Keep weights, gradients and moments in the memory of the host. For ranks on GPUs."""
     samplers: int | None
-    """Processes that write text, each with its own copy of the weights, on the threads divided by
-    their number; null: the run's own process writes, or one where Ray places them."""
+    """Processes that write text, each with its own copy of the weights. They divide the threads. null:
+    the run's own process writes, or one where Ray places them."""
     colocated: bool
-    """Samplers and learner take turns on one machine: the learner's weights and moments wait in a file
-    while text is written, and the samplers' caches are freed while it learns."""
+    """Samplers and learner take turns in the memory of one machine. The learner's weights and moments
+    wait in a file while text is written, and the samplers' caches are freed while it learns."""
     placement: Part
     """Where the processes of the run are: `local` or `ray`."""
     advantage: Mapping[str, Any]

@@ -208,7 +208,9 @@ def test_a_run_that_stops_and_goes_on(more, policy, data, tmp_path):
 
 def test_a_run_that_is_written_beside_goes_on_with_the_same_questions(policy, data, tmp_path):
     """What was lost with the first session is asked again, by the newest weights."""
-    given = settings(policy, data, save_every=2, staleness=1, teacher_question=TEXTS, steps=4)
+    (tmp_path / "rule.py").write_text(RULE)
+    given = settings(policy, data, reward=f"{tmp_path}/rule.py:score", save_every=2, staleness=1)
+    given |= {"teacher_question": TEXTS, "steps": 4}
     asked = []
     for name, first in (("whole", 4), ("parts", 2)):
         train("sdpo", **{**given, "steps": first}, out=str(tmp_path / name))

@@ -39,6 +39,8 @@ class Setting:
 
 def setting_of(models: Models, folder: Path) -> Setting:
     here = host_here(models)
+    if not models.adapter:
+        here.follow("reference", "reference", 1)  # so that its weights are saved too
     here.save(folder)
     batch = random_batch(dtype=getattr(torch, models.dtype))
     return Setting(here, near(batch, here.score(batch, [Ask("policy", "logp")])["logp"]), folder)
@@ -51,8 +53,11 @@ def setting(tmp_path_factory) -> Setting:
 
 
 @pytest.fixture(scope="module", params=RANKS, ids=lambda count: f"{count} ranks")
-def ranked(request) -> RankedHost:
-    return shared_host(request.param)
+def ranked(request, setting: Setting) -> RankedHost:
+    """Other tests have used the ranks too."""
+    host = shared_host(request.param)
+    host.load(setting.start)
+    return host
 
 
 def gradient(host: InProcessHost | RankedHost, here: InProcessHost, update: Update, batch: Batch) -> Tensor:

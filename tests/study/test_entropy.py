@@ -155,8 +155,8 @@ def test_a_lost_transcript_is_told(run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "study takes entropy and a run folder: menon study entropy runs/mine"),
-        (["entropie", "x"], "study takes entropy and a run folder"),
+        ([], "study takes entropy or forecast, and a run folder: menon study entropy runs/mine"),
+        (["entropie", "x"], "study takes entropy or forecast, and a run folder"),
         (
             ["entropy", "none"],
             "none holds no run (it has no run.json); name the folder that menon train wrote",

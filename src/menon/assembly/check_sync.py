@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from menon.assembly.dry_run import online_of
 from menon.assembly.scored import batch_of, scored
 from menon.batch import Batch
 from menon.config import Models
@@ -14,8 +15,6 @@ from menon.loop import Run
 from menon.loss import PolicyGradient
 from menon.loss.aggregation import TokenMean
 from menon.rollout.protocols import Sampler
-from menon.source.online import Online
-from menon.source.queued import Queued
 from menon.sync.protocols import Published, WeightChannel
 from menon.types import Completion, Prompt, Request, Sampling
 from menon.update.host import ModelHost
@@ -206,8 +205,7 @@ class SyncCheck:
 
 def check_of_run(run: Run, bound: float, tell: Callable[[str], None]) -> SyncCheck:
     """The check of a run that writes text."""
-    source = run.source.inner if isinstance(run.source, Queued) else run.source
-    assert isinstance(source, Online)
+    source = online_of(run)
     prompts = [prompt for prompt, _ in source.prompts.take(PROMPTS)]
     context = getattr(source.sampler, "context", None)
     requests = requests_of(prompts, source.around.sampling, context)

@@ -19,6 +19,7 @@ from menon.settings import Tree, plain_data
 from menon.source.asynchronous import Asynchronous
 from menon.source.online import Online
 from menon.source.queued import Queued
+from menon.source.told import Told
 from menon.truth import check_known, settled
 from menon.types import Graded, Prompt
 
@@ -111,6 +112,8 @@ def faults_of(run: Run, graded: Sequence[Graded]) -> Iterator[str]:
 
 def online_of(run: Run) -> Online:
     """The source of a run whose policy writes."""
-    source = run.source.inner if isinstance(run.source, Queued | Asynchronous) else run.source
+    source = run.source
+    while isinstance(source, Queued | Asynchronous | Told):
+        source = source.inner
     assert isinstance(source, Online)
     return source

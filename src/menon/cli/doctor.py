@@ -26,6 +26,7 @@ PACKAGES = (
 EXTRAS = {
     "reasoning-gym": ("reasoning-gym",),
     "datasets": ("datasets",),
+    "peft": ("peft",),
     "ray": ("ray",),
     "verifiers": ("verifiers",),
     "trackers": ("tensorboard", "wandb"),
