@@ -306,8 +306,8 @@ def check_agreement(run: Run, report: StepReport, notify: Callable[[str], None])
 def check_signal(run: Run, folder: RunFolder, watch: Watcher, report: StepReport, signs: Signs) -> None:
     """Warns of a sign that a step shows; NothingLearned after too many steps that taught nothing."""
     sign = signs.after(report)
-    said = sign is not None and sign.kind in ("reversed", "cut") and sign.kind in folder.view.signs
-    if sign is not None and not said:  # by the evaluation before the first step
+    again = sign is not None and sign.kind in ("reversed", "cut") and sign.kind in folder.view.signs
+    if sign is not None and not again:  # the evaluation before the first step has said it
         warn(folder, watch, report.step, sign)
     if run.stop_without_signal and signs.silent >= STOP and report.step < run.steps:
         said = signs.last.sentence if signs.last else "no rewards differ"
