@@ -1,6 +1,7 @@
 """Grades finished answers."""
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -20,17 +21,20 @@ class Grading:
     """Gives each answer to one reward; never raises for what a model wrote.
 
     A truncated answer keeps the score that the reward gives it (docs/numerics.md, 3.4); a reward that should
-    treat it differently reads `finish`.
+    treat it differently reads `finish`. Several threads may grade: a reward, which may have a process of its
+    own, is asked by one of them at a time.
     """
 
     reward: Reward
     shows: Shows = field(default_factory=dict)
     truth: Reward | None = None
     """What knows whether an answer is right where the reward does not say: the task that asked."""
+    turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def __call__(self, rollout: Rollout) -> Verdict:
         asked = asked_of(rollout)
-        verdict = with_truth(judge(self.reward, "menon", asked), self.truth, asked)
+        with self.turn:
+            verdict = with_truth(judge(self.reward, "menon", asked), self.truth, asked)
         return seen(verdict, rollout.text, self.shows)
 
     def judge(
@@ -38,7 +42,8 @@ class Grading:
     ) -> Verdict:
         """The verdict of an answer that no sampler wrote."""
         question = asked(prompt, completion, finish, completion_ids)
-        return with_truth(judge(self.reward, "menon", question), self.truth, question)
+        with self.turn:
+            return with_truth(judge(self.reward, "menon", question), self.truth, question)
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,10 @@ class BatchGrading(Grading):
     def grade_all(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         """Verdicts in the order of the rollouts."""
         questions = [asked_of(rollout) for rollout in rollouts]
-        return [
-            seen(with_truth(verdict, self.truth, asked), rollout.text, self.shows)
-            for verdict, asked, rollout in zip(self.reward.many(questions), questions, rollouts, strict=True)
-        ]
+        with self.turn:
+            verdicts = self.reward.many(questions)
+            known = [with_truth(v, self.truth, asked) for v, asked in zip(verdicts, questions, strict=True)]
+        return [seen(v, rollout.text, self.shows) for v, rollout in zip(known, rollouts, strict=True)]
 
 
 def grading_of(reward: Reward, shows: Shows = MappingProxyType({}), truth: Reward | None = None) -> Grading:
