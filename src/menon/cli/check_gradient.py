@@ -1,13 +1,9 @@
 """`menon check gradient`: does the gradient of a run depend on how it is computed?"""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from menon import threads
-from menon.assembly.run import check_free, configured, use
-from menon.cli.command import asked_by
-from menon.errors import UserError
-from menon.settings import setting
+from menon.assembly.run import configured
+from menon.cli.trial import to_try
 
 
 def check_gradient(words: Sequence[str]) -> int:
@@ -16,13 +12,7 @@ def check_gradient(words: Sequence[str]) -> int:
     times: as the run does, with one unit in each forward pass, and shared by ranks (those of the run, or 2).
 
     The last line is `gradient ok`, or `gradient differs: WHAT` with exit code 1."""
-    asked = asked_by(words)
-    if asked.resume is not None:
-        raise UserError("the gradient is that of a run that has not begun; leave --resume out")
-    if out := setting(asked.settings, "out"):
-        check_free(Path(str(out)))
-    chosen = threads.choose(asked.settings)
-    use(chosen, str(setting(asked.settings, "device", "auto")))
+    asked, chosen = to_try(words, "the gradient is that of a run that has not begun")
     from menon.assembly.check_gradient import BOUNDS, GradientCheck
 
     config = configured(asked.recipe, asked.changes, chosen.count, asked.again)

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from menon import threads
-from menon.assembly.run import check_free, configured, use
-from menon.cli.command import asked_by
+from menon.assembly.run import configured
+from menon.cli.trial import to_try
 from menon.errors import UserError
-from menon.settings import setting
 
 
 def check_sync(words: Sequence[str]) -> int:
@@ -17,13 +14,7 @@ def check_sync(words: Sequence[str]) -> int:
     same tokens. Takes the words of `menon train`, trains nothing and writes no file; takes about a minute.
 
     The last line is `sync ok` or `sync failed: WHAT`; exit code 1 if it failed."""
-    asked = asked_by(words)
-    if asked.resume is not None:
-        raise UserError("menon check sync checks the placement of a new run; leave --resume out")
-    if out := setting(asked.settings, "out"):
-        check_free(Path(str(out)))
-    chosen = threads.choose(asked.settings)
-    use(chosen, str(setting(asked.settings, "device", "auto")))
+    asked, chosen = to_try(words, "menon check sync checks the placement of a new run")
     from menon.assembly.build import build
     from menon.assembly.check_sync import BOUND, SyncFailed, check_of_run, to_check
 

@@ -4,17 +4,16 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from menon import threads
-from menon.assembly.run import check_free, configured, use
-from menon.cli.command import asked_by
+from menon.assembly.run import configured
 from menon.cli.dry_run_given import dry_run_given, header, show
 from menon.cli.golds import golds, spelt
 from menon.cli.help import width_here
-from menon.errors import UserError, at_least
+from menon.cli.trial import to_try
+from menon.errors import at_least
 from menon.report.terminal import question_of
 from menon.report.text_lines import printable
 from menon.settings import Tree, read, setting
@@ -51,13 +50,8 @@ def own_words(words: Sequence[str]) -> tuple[list[str], Tree]:
 
 def dry_run(words: Sequence[str], own: Tree) -> int:
     """Shows what the run of these words would ask and earn; returns 0 if nothing speaks against it."""
-    wanted, asked = read(DryRun, own), asked_by(words)
-    if asked.resume is not None:
-        raise UserError("a dry run is of a run that has not begun; leave --resume out")
-    if out := setting(asked.settings, "out"):
-        check_free(Path(str(out)))
-    chosen = threads.choose(asked.settings)
-    use(chosen, str(setting(asked.settings, "device", "auto")))
+    wanted = read(DryRun, own)
+    asked, chosen = to_try(words, "a dry run is of a run that has not begun")
     from menon.assembly.dry_run import built_to_try, tried
 
     config = configured(asked.recipe, asked.changes, chosen.count, asked.again)

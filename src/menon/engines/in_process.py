@@ -12,10 +12,10 @@ from menon.engines.model_files import STATE
 from menon.engines.protocols import Models
 from menon.engines.roster import Roster
 from menon.engines.stored_models import stored_in
-from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_learner import TorchLearner, TorchScorer
 from menon.errors import UserError
 from menon.state_codec import encode
-from menon.sync.fingerprint import content, fingerprint_of
+from menon.sync.fingerprint import content, fingerprint, fingerprint_of
 from menon.sync.pairs import model_tensors
 from menon.sync.protocols import Gives
 from menon.types import Metric, merge
@@ -87,9 +87,9 @@ class InProcessHost:
     def fingerprint(self, role: str) -> str:
         """Of a model with an adapter, that of the weights that it makes, as a sampler holds them."""
         model = self.roster.model(role)
-        merged = isinstance(model, Gives) and getattr(model, "adapted", False)
-        given = model.tensors() if isinstance(model, Gives) and merged else model.weights().items()
-        return fingerprint_of({name: content(weight) for name, weight in given})
+        if isinstance(model, TorchScorer) and model.adapted:
+            return fingerprint_of({name: content(weight) for name, weight in model.tensors()})
+        return fingerprint(model.weights())
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """The policy's tensors (see `sync.protocols.Gives`): the live ones, or merged ones of an adapter."""
