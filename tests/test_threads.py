@@ -4,7 +4,7 @@ import pytest
 
 from menon import threads
 from menon.errors import UserError
-from menon.threads import Threads, choose, prepare, quota
+from menon.threads import Threads, busy_cores, choose, prepare, quota
 
 
 def machine(monkeypatch, cores: float, busy: float) -> None:
@@ -78,4 +78,4 @@ def test_a_containers_quota(tmp_path):
 
 def test_this_machine_has_cores():
     assert threads.cores_here() >= 0.01
-    assert 0 <= threads.busy_cores() <= 4096
+    assert 0 <= busy_cores() <= 4096
