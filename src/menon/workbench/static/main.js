@@ -1,0 +1,39 @@
+// From the address after # to a view. A view is a module with `show(place, route)`: it fills the element and may
+// return a function that is called before the next view (to end timers and listeners).
+import { address, el } from "./page.js";
+
+const VIEWS = [
+  [/^$/, "listing"],
+];
+
+let leave = null;
+
+export function parse(hash) {
+  const [path, query] = hash.replace(/^#\/?/, "").split("?");
+  return { parts: path ? path.split("/").map(decodeURIComponent) : [], query: new URLSearchParams(query ?? "") };
+}
+
+async function open() {
+  const route = parse(location.hash);
+  const known = VIEWS.find(([form]) => form.test(route.parts.join("/")));
+  const place = document.getElementById("view");
+  leave?.();
+  leave = null;
+  document.getElementById("where").replaceChildren(...trail(route));
+  const fresh = el("div");
+  place.replaceChildren(fresh);
+  try {
+    if (!known) throw new Error("there is no such page");
+    const view = await import(`./views/${known[1]}.js`);
+    leave = (await view.show(fresh, route)) ?? null;
+  } catch (error) {
+    fresh.replaceChildren(el("p", { class: "bad", role: "alert" }, error.message));
+  }
+}
+
+function trail({ parts }) {
+  return parts.map((part, i) => el("a", { href: address(parts.slice(0, i + 1)) }, part));
+}
+
+addEventListener("hashchange", open);
+open();
