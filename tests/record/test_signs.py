@@ -79,7 +79,6 @@ BASE = {"data": "x.jsonl", "model": "base", "reward": None}
         (SAME[:2], {}, {}, "cut", "100% of the answers were cut"),
         ([graded("a", 0, math.nan), graded("b", 0, math.nan)], {}, {}, "constant", "gave 0 to every answer"),
         (GOOD, {"adv/absmax": 0.0}, {}, "equal_groups", "raise samples_per_prompt, now 2"),
-        (GOOD, {"update/skipped": 2.0}, {"updates_per_step": 2}, "skipped", "all updates of the step were"),
         (GOOD, {"update/empty": 1.0}, {}, "empty", "no token had a weight"),
         (GOOD, {}, {"learning_rate": 0.0}, "learning_rate", "leave it out, or set it higher"),
         (APART, {"reward/not_applicable": 2.0}, {}, "not_applicable", "applies to none of the 2 answers"),
@@ -95,6 +94,14 @@ def test_two_steps_warn_once(answers, numbers, settings, kind, sentence):
     assert second is not None
     assert second.kind == kind
     assert sentence in second.sentence
+
+
+def test_one_skipped_update_is_said_at_once_and_steps_without_any_other_count_as_silent():
+    signs = Signs({**SETTINGS, "updates_per_step": 2})
+    found = [signs.after(step(GOOD, n, **{"update/skipped": count})) for n, count in enumerate((0, 1, 2), 1)]
+    assert [sign and sign.kind for sign in found] == [None, "skipped", None]
+    assert found[1].evidence.startswith("updates were skipped in 1 of 2 steps (1 in all)")
+    assert signs.silent == 1
 
 
 def test_a_constant_reward_stays_the_cause_where_all_answers_are_cut():

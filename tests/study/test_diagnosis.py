@@ -123,7 +123,7 @@ BETTER = [{**a, **b} for a, b in zip(ramp("acc/mean", 0.3, 0.9), ramp("reward/me
         ("stale", [{"fingerprint": "ab"}] * 5, (), "the same weights after each of the last 4 steps"),
         ("apart", [{"mismatch/abs": 0.02}] * 3, (), "from the first step on"),
         ("not_finite", [{}, {"loss/policy": None}], (), "loss/policy of the step is no finite number"),
-        ("skipped", [{"update/skipped": n % 2} for n in range(4)], (), "2 updates in 2 of 4 steps"),
+        ("skipped", [{"update/skipped": n % 2} for n in range(4)], (), "updates were skipped in 1 of 2 steps (1 in all)"),
         ("graders", [{"reward/failed": 3.0}] * 3, (), "failed on 4.7% of the answers"),
         (
             "collapse",
@@ -161,7 +161,6 @@ def test_each_cause_is_named_with_its_number(tmp_path, cause, lines, evaluations
         ([*BETTER, *[{"acc/mean": 0.97, "groups/varied": 0.05, "entropy/mean": 0.01}] * 5], ()),  # learned
         ([{}, *[{"len/mean": 5.0, "acc/mean": 0.9}] * 2], ()),  # short and right
         ([{}, {"trunc_rate": 0.9}, {}, {"trunc_rate": 0.9}, {}], ()),
-        ([{"update/skipped": 1.0 if n == 2 else 0.0} for n in range(9)], ()),  # one accident
         (ramp("memory/gib", 1.0, 1.2, 14), ()),
         ([{"memory/gib": 1 + min(n, 6) / 10} for n in range(20)], ()),  # it settles
         (

@@ -4,16 +4,17 @@ process sends."""
 import hashlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 
+from menon.engines.asking import Asking
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.engine_wire import ABORT, CALL, WRITTEN, Answer, Asked, pack_asked, unpack_answers
 from menon.errors import UserError
@@ -31,8 +32,6 @@ CALL_LIMIT = 600.0
 
 Check = Callable[[Request], None]
 """UserError for a request that the engine cannot answer."""
-Event = Answer | BaseException | None
-"""What a stream waits for: an answer, an error, or that requests of another thread have been read."""
 
 
 class EngineSampler:
@@ -175,31 +174,18 @@ class Begun:
         self.sampler._calling.release()
 
 
-class EngineStream:
+class EngineStream(Asking[Answer]):
     """See `rollout.protocols.Stream`. All requests of a sequence are checked before any of them is sent."""
 
     def __init__(self, sampler: EngineSampler) -> None:
+        super().__init__()
         self.sampler = sampler
-        self.events: SimpleQueue[Event] = SimpleQueue()
         self.requests: dict[int, Request] = {}
         """Requests without an answer, by number."""
-        self.late = 0
-        """How many iterables of requests another thread reads."""
-        self.open = True
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
-        self.open = False
+        super().__exit__(*error)
         self._forget()
-
-    def ask(self, requests: Iterable[Request]) -> None:
-        if isinstance(requests, Sequence):
-            self._send(requests)
-            return
-        self.late += 1
-        threading.Thread(target=self._read, args=(requests,), daemon=True).start()
 
     def __iter__(self) -> Iterator[Completion]:
         idle = Idle()
@@ -238,22 +224,13 @@ class EngineStream:
             text=self.sampler.detokenizer.text(tokens),
         )
 
-    def _send(self, requests: Sequence[Request]) -> None:
+    def send(self, requests: Sequence[Request]) -> None:
         for request in requests:
             self.sampler.check(request)
         numbered = {next(self.sampler.numbers): request for request in requests}
         self.requests |= numbered
         self.sampler.streams |= dict.fromkeys(numbered, self)
         self.sampler.send(*pack_asked([asked(n, r, self.sampler.seed) for n, r in numbered.items()]))
-
-    def _read(self, requests: Iterable[Request]) -> None:
-        try:
-            found = list(requests)
-            if self.open:
-                self._send(found)
-            self.events.put(None)
-        except BaseException as error:
-            self.events.put(error)
 
     def _forget(self) -> None:
         for number in self.requests:

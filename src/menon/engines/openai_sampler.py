@@ -3,14 +3,14 @@ and log-probs (vLLM does with `return_token_ids`)."""
 
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from menon.engines.asking import Asking
 from menon.engines.decoding.stop_strings import Detokenizer, StopStrings
 from menon.engines.engine_sampler import Check, seed_of
 from menon.errors import UserError
@@ -199,39 +199,27 @@ def finish_of(reason: str) -> Finish:
     return "stop" if reason == "stop" else "length" if reason == "length" else "abort"
 
 
-class OpenAIStream:
+class OpenAIStream(Asking[Completion]):
     """See `rollout.protocols.Stream`. What is abandoned runs to its end at the server, and is not read."""
 
     def __init__(self, sampler: OpenAISampler) -> None:
+        super().__init__()
         self.sampler = sampler
-        self.events: SimpleQueue[Completion | BaseException | None] = SimpleQueue()
         self.owed = 0
-        """Answers, and iterables of requests that another thread reads, that are still to come."""
-        self.open = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.open = False
-
-    def ask(self, requests: Iterable[Request]) -> None:
-        if isinstance(requests, Sequence):
-            self._send(requests)
-            return
-        self.owed += 1
-        threading.Thread(target=self._read, args=(requests,), daemon=True).start()
+        """Answers that are still to come."""
 
     def __iter__(self) -> Iterator[Completion]:
-        while self.owed:
+        while self.owed or self.late:
             event = self.events.get()
             if isinstance(event, BaseException):
                 raise event
-            self.owed -= 1
-            if event is not None:
+            if event is None:
+                self.late -= 1
+            else:
+                self.owed -= 1
                 yield event
 
-    def _send(self, requests: Sequence[Request]) -> None:
+    def send(self, requests: Sequence[Request]) -> None:
         for request in requests:
             self.sampler.check(request)
         self.owed += len(requests)
@@ -244,12 +232,3 @@ class OpenAIStream:
                 self.events.put(self.sampler.write(request))
             except BaseException as error:
                 self.events.put(error)
-
-    def _read(self, requests: Iterable[Request]) -> None:
-        try:
-            found = list(requests)
-            if self.open:
-                self._send(found)
-            self.events.put(None)
-        except BaseException as error:
-            self.events.put(error)

@@ -99,17 +99,18 @@ def not_finite(lines: Lines, settings: Settings) -> Sign | None:
 
 
 def some_skipped(lines: Lines, settings: Settings) -> Sign | None:
-    """Updates were skipped, in several steps, because their gradients were not finite."""
+    """Updates of the last step were skipped because their gradients were not finite, which no healthy run has
+    even once."""
     skipped = [float(line.get("update/skipped") or 0) for line in lines]
     steps = sum(count > 0 for count in skipped)
-    if steps < FEW_STEPS or not skipped[-1]:
+    if not skipped[-1]:
         return None
     means = [value for line in lines if (value := line.get("reward/mean")) is not None]
     largest = max(means, key=abs, default=0)
     return Sign(
         "skipped",
-        f"{sum(skipped):.0f} updates in {steps} of {len(lines)} steps were skipped, because their gradients "
-        "are not finite",
+        f"updates were skipped in {steps} of {len(lines)} steps ({sum(skipped):.0f} in all), because their "
+        "gradients are not finite",
         f"look for huge rewards (the largest mean of a step is {largest:.3g}), or lower learning_rate, now "
         f"{setting(settings, 'learning_rate')}",
     )
