@@ -38,6 +38,7 @@ from side_by_side.report import (
     Setting,
     alternate,
     cores,
+    dtypes,
     last_line,
     machine,
     measure_with,
@@ -48,14 +49,13 @@ from side_by_side.report import (
 )
 from side_by_side.work import Work, dense, ragged
 
-DTYPES = ("bfloat16", "float32")
-WAYS = list(product(thread_counts(), DTYPES))
+WAYS = list(product(thread_counts(), dtypes()))
 VLLM = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "WARNING"}
 """Environment variables of vLLM; the cache is in GiB."""
 VLLM_LONGEST, LONGER = 256, 1152
 """Context that vLLM is started with: the longest prompt and answer fit, those of a long prompt into the
 second."""
-REAL, PLAIN = "135M", "vllm without its prefix cache"
+REAL, PLAIN = models.REAL, "vllm without its prefix cache"
 LONG_PROMPT = 1000
 
 
@@ -122,7 +122,7 @@ def hf_settings(scan: Scan, folder: str, answers: int) -> Setting:
 def vllm_in_one(python: str, folder: str, answers: int, longest: int, prefixes: bool = True) -> list[Setting]:
     """Settings with the engine in the worker's own process; `prefixes`: with its prefix cache."""
     found = []
-    for dtype in DTYPES:
+    for dtype in dtypes():
         start = {"folder": folder, "dtype": dtype, "sequences": answers, "longest": longest}
         start |= {} if prefixes else {"enable_prefix_caching": False}
         environment = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(cores())}
@@ -189,13 +189,6 @@ def chosen_cases(quick: bool, names: list[str] | None, model: str | None) -> lis
     return [case for case in cases if model is not None or case.model != REAL]
 
 
-def folder_of(model: str, real: str | None, crew: Crew) -> str:
-    """The folder of a case's model."""
-    if model == "base":
-        return str(WEIGHTS)
-    return str(real) if model == REAL else models.random_model(model, crew.folder)
-
-
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--vllm-python", help="interpreter of an environment with vLLM for CPUs")
@@ -213,7 +206,7 @@ def main() -> None:
     ratios: dict[str, Mapping[str, float]] = {}
     for model, own in groupby(chosen, key=lambda case: case.model):
         with Crew() as crew:
-            folder = folder_of(model, given.model, crew)
+            folder = models.folder_of(model, given.model, crew.folder)
             for case in own:
                 ratios[case.name] = measured(
                     case, folder, crew, 2 if given.quick else given.repeats, given.vllm_python

@@ -1,8 +1,11 @@
 """A GRPO step of ours against one of TRL 1.16, side by side.
 
-    python benchmarks/step_vs_trl.py [--trl-python PATH] [--cases base-20 ...] [--repeats 3] [--quick]
+    python benchmarks/step_vs_trl.py [--trl-python PATH] [--model FOLDER] [--cases base-20 ...]
+        [--repeats 3] [--quick]
 
 PATH is an interpreter with trl 1.16; without it the one that runs this (the extra `bench` brings TRL).
+FOLDER is a real model of about 135 million weights for the case 135M, which is left out without it: 16
+prompts of about 40 tokens, 8 answers to each, 1 to 64 tokens with a mean of 16.
 
 Equal on both sides: the model, 320 questions of chain_sum (32 a step), 8 answers to each, at most 96 new
 tokens, temperature 1, one reward function (the share of digits: it differs within every group, so no group
@@ -24,15 +27,17 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 
-from menon.base import WEIGHTS
 from menon.errors import UserError
 from side_by_side import duel, models
 from side_by_side.crew import Crew, Process
 from side_by_side.report import Scan, Setting, last_line, machine, row, spread, times_faster
 from side_by_side.task import write_questions
-from side_by_side.work import ragged
+from side_by_side.work import LONGEST, ragged
 
-PROMPTS, SAMPLES, QUESTIONS = 32, 8, 320
+SAMPLES, QUESTIONS = 8, 320
+REAL = models.REAL
+ASKED = "Add the numbers one after another, and write the running sum in every line. {question}"
+"""The question as a real model gets it."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +45,25 @@ class Case:
     model: str
     mean: int
     """Mean of the answers' lengths."""
+    prompts: int = 32
+    """Questions of a step."""
+    longest: int = LONGEST
 
     @property
     def name(self) -> str:
-        return f"{self.model}-{self.mean}"
+        return REAL if self.model == REAL else f"{self.model}-{self.mean}"
 
 
-CASES = (Case("base", 20), Case("base", 50), Case("25M", 35))
+CASES = (Case("base", 20), Case("base", 50), Case("25M", 35), Case(REAL, 16, 16, 64))
 
 
-def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) -> float:
+def measured(case: Case, folder: str, crew: Crew, python: str, repeats: int, prompts: int) -> float:
     """Prints the case; returns how many times faster Menon's step is."""
-    folder = str(WEIGHTS) if case.model == "base" else models.random_model(case.model, crew.folder)
-    questions = write_questions(models.questions(QUESTIONS), crew.folder / "questions.jsonl")
-    limits = ragged(prompts * SAMPLES, case.mean)
+    rows = models.questions(QUESTIONS)
+    if case.model == REAL:
+        rows = [{**row, "question": ASKED.format(question=row["question"])} for row in rows]
+    questions = write_questions(rows, crew.folder / "questions.jsonl")
+    limits = ragged(prompts * SAMPLES, case.mean, case.longest)
     start = {"folder": folder, "questions": questions, "samples": SAMPLES, "limits": limits}
     print(f"\n{case.name}: {prompts} x {SAMPLES} answers, {sum(limits):,} new tokens a step", flush=True)
 
@@ -77,14 +87,20 @@ def measured(case: Case, crew: Crew, python: str, repeats: int, prompts: int) ->
 
 def main() -> None:
     cases = [case.name for case in CASES]
-    given = duel.parser(__doc__, cases, "8 prompts, the base alone and 2 turns").parse_args()
+    asked = duel.parser(__doc__, cases, "8 prompts, the base alone and 2 turns")
+    asked.add_argument("--model", help="folder of a model for the case 135M")
+    given = asked.parse_args()
+    if REAL in (given.cases or []) and not given.model:
+        raise UserError(f"the case {REAL} needs a real model; name its folder with --model")
     print(machine())
     ratios: dict[str, float] = {}
     for case in CASES:
-        if case.name in (given.cases or [case.name]) and not (given.quick and case.model != "base"):
+        left_out = (given.quick and case.model != "base") or (case.model == REAL and not given.model)
+        if case.name in (given.cases or [case.name]) and not left_out:
             with Crew() as crew:
-                size = (2, PROMPTS // 4) if given.quick else (given.repeats, PROMPTS)
-                ratios[case.name] = measured(case, crew, given.trl_python, *size)
+                size = (2, case.prompts // 4) if given.quick else (given.repeats, case.prompts)
+                folder = models.folder_of(case.model, given.model, crew.folder)
+                ratios[case.name] = measured(case, folder, crew, given.trl_python, *size)
             print(f"{case.name} {last_line(ratio=ratios[case.name])}", flush=True)
     held = [ratio for name, ratio in ratios.items() if name.startswith("base")] or list(ratios.values())
     print("\n" + last_line(ratio=min(held)))

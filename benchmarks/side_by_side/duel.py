@@ -7,9 +7,7 @@ from itertools import product
 from typing import Any
 
 from side_by_side.crew import AS_THE_COMMAND, Crew, Process
-from side_by_side.report import Scan, Setting, alternate, measure_with, thread_counts
-
-DTYPES = ("float32", "bfloat16")
+from side_by_side.report import Scan, Setting, alternate, dtypes, measure_with, thread_counts
 
 
 def parser(description: str | None, cases: Sequence[str], quick: str) -> argparse.ArgumentParser:
@@ -33,13 +31,13 @@ def ours(scan: Scan, module: str, start: Mapping[str, Any]) -> Setting:
         process = Process(module, {**start, "dtype": dtype}, environment=AS_THE_COMMAND)
         return Setting(f"{threads} threads {dtype}", process, {"threads": threads})
 
-    return scan([setting(dtype, threads) for dtype, threads in product(DTYPES, thread_counts())])
+    return scan([setting(dtype, threads) for dtype, threads in product(dtypes(), thread_counts())])
 
 
 def trl(scan: Scan, setting: Callable[[str, int, int], Setting], count: int) -> Setting:
     """TRL's fastest dtype and threads with a step of `count` in one forward pass, then in four;
     `setting(dtype, micro, threads)`."""
-    best = scan([setting(dtype, count, threads) for dtype, threads in product(DTYPES, thread_counts())])
+    best = scan([setting(dtype, count, threads) for dtype, threads in product(dtypes(), thread_counts())])
     return scan([setting(best.process.start["dtype"], count // 4, best.request["threads"])])
 
 

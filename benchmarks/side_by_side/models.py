@@ -33,6 +33,16 @@ SIZES = {
 """Name -> shape. The smallest has the base's, the largest that of Qwen3-0.6B, whose vocabulary is the
 rest."""
 
+REAL = "135M"
+"""The name of a real model in cases; its folder is given."""
+
+
+def folder_of(model: str, real: str | None, folder: Path) -> str:
+    """The folder of a case's model; one of random weights is written into `folder`."""
+    if model == "base":
+        return str(WEIGHTS)
+    return str(real) if model == REAL else random_model(model, folder)
+
 
 def random_model(size: str, folder: Path, context: int = 256) -> str:
     """A Qwen3 of that size with random weights, written to FOLDER/SIZE; the path."""

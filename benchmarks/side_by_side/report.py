@@ -103,18 +103,33 @@ def last_line(**ratios: float) -> str:
 
 def machine() -> str:
     """The machine and its load in one line."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [
-            line.split(":", 1)[1].strip()
-            for line in cpuinfo.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        name = models[0] if models else name
+    name, able = cpu("model name") or platform.processor() or platform.machine(), ", ".join(instructions())
     memory = psutil.virtual_memory().total / 2**30
     load = os.getloadavg()[0]
-    return f"{name}, {cores()} cores, {memory:.0f} GiB, load {load:.1f}, {time.strftime('%Y-%m-%d')}"
+    return (
+        f"{name}{f' ({able})' if able else ''}, {cores()} cores, {memory:.0f} GiB, load {load:.1f}, "
+        f"{time.strftime('%Y-%m-%d')}"
+    )
+
+
+def cpu(what: str) -> str:
+    """What Linux says of the first core under a name; "" elsewhere."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(what)), "")
+
+
+def instructions() -> list[str]:
+    """Those that decide how fast products are, best first."""
+    flags = cpu("flags").split()
+    return [name for name in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if name in flags]
+
+
+def dtypes() -> tuple[str, ...]:
+    """What can be the fastest here. A CPU without instructions for bfloat16 emulates it, many times slower."""
+    able = instructions()
+    emulated = platform.machine() == "x86_64" and "amx_bf16" not in able and "avx512_bf16" not in able
+    return ("float32",) if emulated else ("bfloat16", "float32")
 
 
 def cores() -> int:
