@@ -126,7 +126,7 @@ def instructions() -> list[str]:
 
 
 def dtypes() -> tuple[str, ...]:
-    """What can be the fastest here. A CPU without instructions for bfloat16 emulates it, many times slower."""
+    """What can be the fastest here. A CPU without instructions for bfloat16 emulates it, far more slowly."""
     able = instructions()
     emulated = platform.machine() == "x86_64" and "amx_bf16" not in able and "avx512_bf16" not in able
     return ("float32",) if emulated else ("bfloat16", "float32")
