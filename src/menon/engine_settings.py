@@ -107,7 +107,8 @@ class Engine:
     threads: int | None = None
     """Threads; null: as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights."""
+    """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights. dtype=auto takes
+    bfloat16 where the device multiplies in it, else float32."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
     ranks: int = 1

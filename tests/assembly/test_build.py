@@ -13,6 +13,7 @@ from menon.advantage import GRPO
 from menon.assembly.build import build
 from menon.assembly.models import device_of
 from menon.assembly.questions import apart, stop_of
+from menon.assembly.run import configured
 from menon.base import BASES
 from menon.config import OnlineSource, RunConfig, changed
 from menon.engines.hf_models import export
@@ -24,6 +25,7 @@ from menon.loss.aggregation import TokenMean
 from menon.recipes import recipe
 from menon.rollout.dynamic import DynamicSampling
 from menon.rollout.groups import Groups
+from menon.settings import plain_data
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Sampling
@@ -343,3 +345,11 @@ def test_no_built_in_model_is_one_sentence(monkeypatch, tmp_path):
             match=f"'{name}' is missing here; make one with `menon pretrain corpus={corpus} out=my-base`",
         ):
             build(changed(BASE, {"device": "cpu", "model": name})).__enter__()
+
+
+@pytest.mark.parametrize(("able", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_dtype_auto_is_settled_before_the_run_and_written_down(able, dtype, monkeypatch):
+    monkeypatch.setattr("menon.engines.machine.has_bf16", lambda device: able)
+    for change in ({"dtype": "auto"}, {"engine": {"dtype": "auto"}}, {"engine.dtype": "auto"}):
+        config = configured("grpo", [change, {"device": "cpu"}], 1)
+        assert plain_data(config)["engine"]["dtype"] == dtype

@@ -123,7 +123,12 @@ BETTER = [{**a, **b} for a, b in zip(ramp("acc/mean", 0.3, 0.9), ramp("reward/me
         ("stale", [{"fingerprint": "ab"}] * 5, (), "the same weights after each of the last 4 steps"),
         ("apart", [{"mismatch/abs": 0.02}] * 3, (), "from the first step on"),
         ("not_finite", [{}, {"loss/policy": None}], (), "loss/policy of the step is no finite number"),
-        ("skipped", [{"update/skipped": n % 2} for n in range(4)], (), "updates were skipped in 1 of 2 steps (1 in all)"),
+        (
+            "skipped",
+            [{"update/skipped": n % 2} for n in range(4)],
+            (),
+            "updates were skipped in 1 of 2 steps (1 in all)",
+        ),
         ("graders", [{"reward/failed": 3.0}] * 3, (), "failed on 4.7% of the answers"),
         (
             "collapse",

@@ -228,7 +228,17 @@ def configured(
     base = named(name, str(given), scale) if again is None else read(RunConfig, settings_as_begun(again))
     out = Path(str(setting(settings, "out") or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     last = {"recipe": name, "scale": base.scale, "threads": count, "out": str(out), **model}
+    if setting(settings, "dtype") == "auto":
+        last["dtype"] = dtype_for(str(setting(settings, "device", "auto")))
     return changed(base, *changes, last)
+
+
+def dtype_for(device: str) -> str:
+    """What dtype=auto means there: bfloat16 where the hardware multiplies in it, else float32."""
+    from menon.assembly.models import device_of
+    from menon.engines.machine import has_bf16
+
+    return "bfloat16" if has_bf16(device_of(device)) else "float32"
 
 
 def settings_in(file: Path) -> Tree:
