@@ -30,8 +30,16 @@ from menon.docstrings import first_sentence
 
 PAGE = Path(__file__).parents[1] / "docs" / "sizes.md"
 COUNTS = (1, 8, 64)
+LARGE = ("0.5B", "7B", "32B", "235B-A22B")
 WORK = Work()
+ALONE = ("135M", "0.5B", "1.5B", "7B")
+SMALL = Work(answers=128, prompt=128, length=300, longest=1024)
 Row = Sequence[str]
+HEAD: Row = (
+    *("model", "GPUs", "settings", "GiB on each", "of which"),
+    "seconds: write, score, learn",
+    "tokens/s each",
+)
 
 
 def models() -> list[Row]:
@@ -83,46 +91,59 @@ def assumptions() -> list[Row]:
 
 def fitting() -> list[Row]:
     """The simplest layout of each model on so many GPUs, what it holds and how long a step takes."""
-    rows: list[Row] = [
-        (
-            *("model", "GPUs", "settings", "GiB on each", "of which"),
-            "seconds: write, score, learn",
-            "tokens/s each",
-        )
+    return [
+        HEAD,
+        *(
+            row
+            for shape in SHAPES.values()
+            if shape.name in LARGE
+            for count in COUNTS
+            for row in of_model(shape, count, ("h100", "h200"), WORK)
+        ),
     ]
-    for shape in SHAPES.values():
-        for count in COUNTS:
-            rows += of_model(shape, count)
-    return rows
 
 
-def of_model(shape: Shape, count: int) -> list[Row]:
-    """On H100; where nothing fits there, on H200 too."""
-    for kind in ("h100", "h200"):
+def alone() -> list[Row]:
+    """The same on one GPU, a small and a large one, for a smaller step."""
+    return [
+        HEAD,
+        *(
+            row
+            for shape in SHAPES.values()
+            if shape.name in ALONE
+            for kind in ("rtx4090", "h200")
+            for row in of_model(shape, 1, (kind,), SMALL)
+        ),
+    ]
+
+
+def of_model(shape: Shape, count: int, kinds: Sequence[str], work: Work) -> list[Row]:
+    """On the first of these GPUs on which it fits."""
+    for kind in kinds:
         gpu = GPUS[kind]
-        layout = first_that_fits(shape, Layout(count), WORK, gpu)
+        layout = first_that_fits(shape, Layout(count), work, gpu)
         if layout is None:
             continue
-        parts = learner_bytes(shape, layout) | sampler_bytes(shape, layout, WORK, ways(shape, gpu, count))
+        parts = learner_bytes(shape, layout) | sampler_bytes(shape, layout, work, ways(shape, gpu, count))
         largest = sorted(parts.items(), key=lambda part: -part[1])[:3]
-        spent = seconds(shape, layout, WORK, gpu)
+        spent = seconds(shape, layout, work, gpu)
         each = ", ".join(f"{spent[name]:,.0f}" for name in ("write", "score", "learn"))
         return [
             (
                 shape.name,
                 f"{count} {kind.upper()}",
                 f"`{layout.words()}`" if layout.words() != "as it is" else layout.words(),
-                f"{peak(shape, layout, WORK, gpu) / GIB:,.1f}",
+                f"{peak(shape, layout, work, gpu) / GIB:,.1f}",
                 ", ".join(f"{name} {size / GIB:,.1f}" for name, size in largest),
                 f"{sum(spent.values()):,.0f}: {each}",
-                f"{WORK.answers * WORK.length / sum(spent.values()) / count:,.0f}",
+                f"{work.answers * work.length / sum(spent.values()) / count:,.0f}",
             )
         ]
-    least = min(peak(shape, each, WORK, gpu) for each in layouts(Layout(count)))
+    least = min(peak(shape, each, work, gpu) for each in layouts(Layout(count)))
     return [(shape.name, str(count), "does not fit", f"{least / GIB:,.0f} or more", *[""] * 3)]
 
 
-TABLES = {"models": models, "gpus": gpus, "assumptions": assumptions, "fitting": fitting}
+TABLES = {"models": models, "gpus": gpus, "assumptions": assumptions, "fitting": fitting, "alone": alone}
 
 
 def table(rows: Sequence[Row]) -> str:

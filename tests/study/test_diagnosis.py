@@ -127,7 +127,7 @@ BETTER = [{**a, **b} for a, b in zip(ramp("acc/mean", 0.3, 0.9), ramp("reward/me
             "skipped",
             [{"update/skipped": n % 2} for n in range(4)],
             (),
-            "updates were skipped in 1 of 2 steps (1 in all)",
+            "skipped in 1 of 2 steps (1 in all)",
         ),
         ("graders", [{"reward/failed": 3.0}] * 3, (), "failed on 4.7% of the answers"),
         (

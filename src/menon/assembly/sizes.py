@@ -75,7 +75,9 @@ class Shape:
 
 
 SHAPES = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": Shape("135M", 30, 576, 1536, 9, 3, 64, 49_152, tied=True),
     "Qwen/Qwen2.5-0.5B": Shape("0.5B", 24, 896, 4864, 14, 2, 64, 151_936, tied=True),
+    "Qwen/Qwen2.5-1.5B": Shape("1.5B", 28, 1536, 8960, 12, 2, 128, 151_936, tied=True),
     "Qwen/Qwen2.5-7B": Shape("7B", 28, 3584, 18_944, 28, 4, 128, 152_064),
     "Qwen/Qwen2.5-32B": Shape("32B", 64, 5120, 27_648, 40, 8, 128, 152_064),
     "Qwen/Qwen3-235B-A22B": Shape("235B-A22B", 94, 4096, 1536, 64, 4, 128, 151_936, experts=128, chosen=8),
@@ -104,12 +106,14 @@ class Gpu:
 
 
 GPUS = {
+    "rtx4090": Gpu("GeForce RTX 4090", 24e9, 165e12, 1.008e12, 25e9, host=25e9),
     "a100": Gpu("A100 SXM", 80e9, 312e12, 2.039e12, 300e9),
     "h100": Gpu("H100 SXM", 80e9, 989e12, 3.35e12, 450e9),
     "h200": Gpu("H200 SXM", 141e9, 989e12, 4.8e12, 450e9),
 }
-"""NVIDIA's data sheets of the A100 80GB, the H100 and the H200 (SXM); NVLink's figures are for both ways,
-half of which is taken."""
+"""NVIDIA's data sheets of the A100 80GB, the H100 and the H200 (SXM), and its paper on the Ada architecture,
+with products summed in float32; NVLink's figures are for both ways, half of which is taken. A GPU without
+NVLink moves what a PCIe 4.0 slot does."""
 
 
 @dataclass(frozen=True)
