@@ -48,13 +48,15 @@ class Case:
     prompts: int = 32
     """Questions of a step."""
     longest: int = LONGEST
+    largest: int = 10_000
+    """Most rows of a forward pass of TRL, where memory bounds it."""
 
     @property
     def name(self) -> str:
         return REAL if self.model == REAL else f"{self.model}-{self.mean}"
 
 
-CASES = (Case("base", 20), Case("base", 50), Case("25M", 35), Case(REAL, 16, 16, 64))
+CASES = (Case("base", 20), Case("base", 50), Case("25M", 35), Case(REAL, 16, 16, 64, 32))
 
 
 def measured(case: Case, folder: str, crew: Crew, python: str, repeats: int, prompts: int) -> float:
@@ -72,8 +74,9 @@ def measured(case: Case, folder: str, crew: Crew, python: str, repeats: int, pro
         return Setting(f"{threads} threads {dtype} {mode} {micro} a forward", process, {"threads": threads})
 
     def theirs(scan: Scan) -> Setting:
-        """Generate with the whole step in one forward pass, then in four, then continuous batching."""
-        best = duel.trl(scan, partial(setting, "generate"), len(limits))
+        """Generate with the whole step in one forward pass (or as many rows as fit), then in four, then
+        continuous batching."""
+        best = duel.trl(scan, partial(setting, "generate"), min(len(limits), case.largest))
         made = best.process.start
         return scan([setting("continuous", made["dtype"], made["micro"], best.request["threads"])])
 

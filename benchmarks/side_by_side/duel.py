@@ -34,11 +34,11 @@ def ours(scan: Scan, module: str, start: Mapping[str, Any]) -> Setting:
     return scan([setting(dtype, threads) for dtype, threads in product(dtypes(), thread_counts())])
 
 
-def trl(scan: Scan, setting: Callable[[str, int, int], Setting], count: int) -> Setting:
-    """TRL's fastest dtype and threads with a step of `count` in one forward pass, then in four;
+def trl(scan: Scan, setting: Callable[[str, int, int], Setting], micro: int) -> Setting:
+    """TRL's fastest dtype and threads with `micro` rows in one forward pass, then with a quarter of them;
     `setting(dtype, micro, threads)`."""
-    best = scan([setting(dtype, count, threads) for dtype, threads in product(dtypes(), thread_counts())])
-    return scan([setting(best.process.start["dtype"], count // 4, best.request["threads"])])
+    best = scan([setting(dtype, micro, threads) for dtype, threads in product(dtypes(), thread_counts())])
+    return scan([setting(best.process.start["dtype"], micro // 4, best.request["threads"])])
 
 
 def in_turns(

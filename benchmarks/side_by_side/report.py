@@ -38,7 +38,7 @@ def measure_with(crew: Crew, **work: Any) -> Measure:
 
 class Scan:
     """The fastest setting of a side so far. Each is tried twice, the first time to warm up, unless that time
-    is already far slower. A setting that ends its worker is reported and skipped, unless all do."""
+    is already far slower, or so long that warming up is little of it. A setting that ends its worker is reported and skipped, unless all do."""
 
     def __init__(self, side: str, measure: Measure, shown: Callable[[float], str]) -> None:
         self.side, self.measure, self.shown = side, measure, shown
@@ -52,7 +52,7 @@ class Scan:
             told = f"  scan  {self.side:<14} {setting.label:<44}"
             try:
                 seconds = self.measure(setting)
-                if seconds < HOPELESS * self.seconds:
+                if seconds < min(HOPELESS * self.seconds, LONG):
                     seconds = min(seconds, self.measure(setting))
             except UserError as error:
                 self.failure = error
@@ -68,6 +68,8 @@ class Scan:
 
 HOPELESS = 1.6
 """Times as slow as the best: more than warming up costs."""
+LONG = 30.0
+"""Seconds of which warming up is little."""
 
 
 def alternate(settings: Mapping[str, Setting], measure: Measure, repeats: int) -> dict[str, list[float]]:

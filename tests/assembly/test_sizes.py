@@ -65,8 +65,8 @@ def test_shapes_are_those_of_the_models(config):
 
 
 def test_published_totals():
-    """Of the model cards: 135 M, 0.49 B, 1.54 B, 7.61 B, 32.8 B, and 235 B of which 22 B are active. The cards
-    count the embedding of the mixture as active, and the formulas do not."""
+    """Of the model cards: 135 M, 0.49 B, 1.54 B, 7.61 B, 32.8 B, and 235 B of which 22 B are active. The
+    cards count the embedding of the mixture as active, and the formulas do not."""
     found = [shape.parameters / 1e9 for shape in SHAPES.values()]
     assert found == pytest.approx([0.135, 0.49, 1.54, 7.61, 32.8, 235], rel=0.01)
     mixture = SHAPES["Qwen/Qwen3-235B-A22B"]
