@@ -38,7 +38,8 @@ def measure_with(crew: Crew, **work: Any) -> Measure:
 
 class Scan:
     """The fastest setting of a side so far. Each is tried twice, the first time to warm up, unless that time
-    is already far slower, or so long that warming up is little of it. A setting that ends its worker is reported and skipped, unless all do."""
+    is already far slower, or so long that warming up is little of it. A setting that ends its worker is
+    reported and skipped, unless all do."""
 
     def __init__(self, side: str, measure: Measure, shown: Callable[[float], str]) -> None:
         self.side, self.measure, self.shown = side, measure, shown
