@@ -1,0 +1,86 @@
+"""The model that is served, and how text becomes its tokens."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from menon.assembly.chat_template import chat_with
+from menon.assembly.evaluation import folder_of
+from menon.assembly.models import device_of
+from menon.engines.decoding.stop_strings import Detokenizer
+from menon.engines.decoding.torch_sampler import TorchSampler
+from menon.engines.hf_models import load_policy
+from menon.engines.tokens import ids_with, marker_for, tokenize_with
+from menon.errors import UserError
+from menon.foreign import with_marks
+from menon.serve.writer import ALTERNATIVES, Writer
+
+UNBOUNDED = 2**17
+"""The context of a model whose configuration does not say."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model, ready to write."""
+
+    names: tuple[str, ...]
+    """Under which it is asked for; answers carry the first."""
+    writer: Writer
+    tokenizer: Any
+
+    @staticmethod
+    def load(model: str, names: Sequence[str] = (), device: str = "auto", slots: int = 64) -> "Served":
+        """Of a model folder, a run (its newest checkpoint), or a built-in model. UserError: there is none."""
+        loaded, tokenizer = load_policy(folder_of(model), device=device_of(device))
+        sampler = TorchSampler(loaded, tokenizer, slots=slots, alternatives=ALTERNATIVES)
+        own = Path(model).expanduser().resolve().name if "/" in model or Path(model).exists() else model
+        return Served(tuple(names) or (own,), Writer(sampler), tokenizer)
+
+    @property
+    def words(self) -> Detokenizer:
+        return self.writer.sampler.detokenizer
+
+    @property
+    def vocabulary(self) -> int:
+        return self.writer.sampler.vocabulary
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a prompt and its answer."""
+        found = self.writer.sampler.context
+        return UNBOUNDED if found is None else int(found)
+
+    @property
+    def has_chat(self) -> bool:
+        return bool(self.tokenizer.chat_template)
+
+    def tokenize(self, text: str, special: bool) -> list[int]:
+        """With `special` what the model expects in front of a text is put there."""
+        return list(self._tokenize(text, special))
+
+    @cached_property
+    def _tokenize(self) -> Any:
+        return tokenize_with(self.tokenizer)
+
+    def chat(self, messages: list[dict[str, Any]], arguments: Mapping[str, Any]) -> tuple[str, list[int]]:
+        """The text of a conversation up to where the model is to write, and its tokens. What spells a special
+        token in a message is read as ordinary text. UserError: there is no chat template, or it refuses the
+        messages."""
+        render = chat_with(self.tokenizer, arguments)
+        if render is None:
+            raise UserError(
+                f"{self.names[0]} has no chat template; ask /v1/completions, or serve a model with one"
+            )
+        try:
+            text = render(with_marks(messages, marker_for(self.tokenizer)))
+        except UserError:
+            raise
+        except Exception as error:  # a template raises what it likes
+            raise UserError(f"the chat template refuses these messages: {error}") from error
+        return text, ids_with(self.tokenizer)(text)
+
+    def token_text(self, token: int) -> str:
+        """The text of one token alone; special ones by their names."""
+        return self.words.show([token])
