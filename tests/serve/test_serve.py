@@ -299,3 +299,13 @@ def test_text_comes_whole_however_its_bytes_are_cut(whole):
     assert said[0] == "a"
     assert "".join(said) + speech.end() == "aé日本語"
     assert "�" not in "".join(said)
+
+
+def test_parts_of_a_character_are_named_by_their_bytes(whole):
+    assert [whole.served.token_text(token) for token in "aé".encode()] == ["a", r"bytes:\xc3", r"bytes:\xa9"]
+    assert whole.served.token_text(256) == "<|endoftext|>"
+    body = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 40, "seed": 1, "logprobs": True}
+    found = post(whole, "/v1/chat/completions", body | {"return_token_ids": True}).json()["choices"][0]
+    said = found["logprobs"]["content"]
+    ends = [list(b"<|endoftext|>") if token == 256 else [token] for token in found["token_ids"]]
+    assert [one["bytes"] for one in said] == ends

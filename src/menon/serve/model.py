@@ -1,8 +1,9 @@
 """The model that is served, and how text becomes its tokens."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from menon.engines.hf_models import load_policy
 from menon.engines.tokens import ids_with, marker_for, tokenize_with
 from menon.errors import UserError
 from menon.foreign import with_marks
+from menon.record.spans import BROKEN
 from menon.serve.writer import ALTERNATIVES, Writer
 
 UNBOUNDED = 2**17
@@ -82,5 +84,29 @@ class Served:
         return text, ids_with(self.tokenizer)(text)
 
     def token_text(self, token: int) -> str:
-        """The text of one token alone; special ones by their names."""
-        return self.words.show([token])
+        """The text of one token alone; special ones by their names, and parts of a character as
+        bytes:\\xe6\\x97, so that no two tokens look the same."""
+        text = self.words.show([token])
+        if BROKEN not in text or (data := self.token_bytes(token)) is None:
+            return text
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
+    def token_bytes(self, token: int) -> bytes | None:
+        """The bytes that a token stands for; None where its name does not say."""
+        text = self.words.show([token])
+        if BROKEN not in text:
+            return text.encode()
+        name = str(self.tokenizer.convert_ids_to_tokens(token))
+        if match := re.fullmatch(r"<0x([0-9A-Fa-f]{2})>", name):
+            return bytes.fromhex(match[1])
+        letters = byte_letters()
+        return bytes(letters[one] for one in name) if name and all(one in letters for one in name) else None
+
+
+@cache
+def byte_letters() -> dict[str, int]:
+    """The letters in which byte-level tokenizers write bytes: printable ones as they are, the others moved
+    above U+0100."""
+    plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    spare = iter(range(0x100, 0x200))
+    return {chr(byte) if byte in plain else chr(next(spare)): byte for byte in range(256)}

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from menon.engines.decoding.live import Newest
-from menon.record.spans import BROKEN
 from menon.serve.asked import Asked
 from menon.serve.model import Served
 from menon.serve.speech import Speech
@@ -126,13 +125,12 @@ class Reply:
         for name in names:
             offsets.append(choice.offset)
             choice.offset += len(name)
-        tops = [
-            {
-                self._name(token): logp
-                for token, logp in reversed([(piece.token, piece.logp), *self._others(piece)])
-            }
-            for piece in new
-        ]
+        tops = []
+        for piece in new:
+            top: dict[str, float] = {}
+            for token, logp in [*self._others(piece), (piece.token, piece.logp)]:
+                top.setdefault(self._name(token), logp)  # of tokens with one text the most probable
+            tops.append(top)
         return {
             "tokens": names,
             "token_logprobs": [piece.logp for piece in new],
@@ -152,5 +150,5 @@ class Reply:
         }
 
     def _one(self, token: int, logp: float) -> dict[str, Any]:
-        text = self._name(token)
-        return {"token": text, "logprob": logp, "bytes": None if BROKEN in text else list(text.encode())}
+        data = self.served.token_bytes(token)
+        return {"token": self._name(token), "logprob": logp, "bytes": None if data is None else list(data)}
