@@ -22,6 +22,7 @@ class Whole:
     """A tiny random model behind the protocol, at `address`."""
 
     def __init__(self, folder) -> None:
+        self.folder = folder
         self.model = tiny_model(seed=5, context=256)
         tokenizer = tiny_tokenizer().__class__(tokenizer_object=tiny_tokenizer().backend_tokenizer)
         tokenizer.add_special_tokens({"eos_token": "<|endoftext|>"})

@@ -44,6 +44,7 @@ class Server:
             Route("/page", lambda request: FileResponse(STATIC / "index.html")),
             Mount("/static", StaticFiles(directory=STATIC)),
             Route("/health", lambda request: Response()),
+            Route("/api/runs", no_runs),
             Route("/tokenize", self.tokenize, methods=["POST"]),
             Route("/sessions/{session}", self.read_session),
         ]
@@ -195,6 +196,11 @@ async def left(request: Request) -> None:
     """Returns when the client has gone away."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def no_runs(request: Request) -> Response:
+    """For the list of runs, where the page's name leads."""
+    return json_answer({"error": "runs are shown by menon workbench; this server has #/playground"}, 404)
 
 
 def error_of(error: UserError) -> dict[str, Any]:

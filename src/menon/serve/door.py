@@ -14,7 +14,11 @@ class Door(Guard):
     """See `Guard`. Pages of other origins and hosts are refused; clients send the token as their key."""
 
     def refusal(self, scope: Scope, headers: Headers, given: str) -> str:
-        path = scope["path"]
-        if scope["method"] == "POST" and POSTS.fullmatch(path):
+        if scope["method"] == "POST" and POSTS.fullmatch(scope["path"]):
             scope = {**scope, "method": "GET"}
-        return super().refusal(scope, headers, given)
+        elif scope["method"] not in ("GET", "HEAD"):
+            return "this server takes no such request; it answers POST to /v1/completions and /v1/chat/completions"
+        sentence = super().refusal(scope, headers, given)
+        if sentence and self.token is not None and not self.known(headers, given):
+            return "give the key that the command printed when it started, as Authorization: Bearer KEY"
+        return sentence.replace("this workbench", "this server")

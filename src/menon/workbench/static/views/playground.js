@@ -34,7 +34,7 @@ function tokensOf(choice, chat) {
   if (!numbers) return [];
   const tokens = chat
     ? numbers.content.map((one) => ({ name: one.token, logp: one.logprob, others: one.top_logprobs.map((o) => [o.token, o.logprob]) }))
-    : numbers.tokens.map((name, i) => ({ name, logp: numbers.token_logprobs[i], others: Object.entries(numbers.top_logprobs[i]) }));
+    : numbers.tokens.map((name, i) => ({ name, logp: numbers.token_logprobs[i], others: Object.entries(numbers.top_logprobs[i]).sort((a, b) => b[1] - a[1]) }));
   tokens.forEach((token, i) => {
     token.entropy = choice.entropies[i];
     token.text = i === tokens.length - 1 ? text : "";
