@@ -28,9 +28,7 @@ def test_tokens_come_coloured_with_what_stood_beside_them(whole):
                 status = page.locator("[role=status]").inner_text()
                 mean = sum(found["entropies"]) / len(found["entropies"])
                 assert abs(float(re.search(r"mean entropy ([\d.]+)", status)[1]) - mean) < 1e-3
-                heats = page.evaluate(
-                    "[...document.querySelectorAll('.token')].map((one) => one.style.getPropertyValue('--heat'))"
-                )
+                heats = tokens.evaluate_all("(all) => all.map((one) => one.style.getPropertyValue('--heat'))")
                 assert heats == [f"{round(min(1, e / 3) * 70)}%" for e in found["entropies"]]
                 tokens.nth(2).hover()
                 assert page.locator(".detail tbody tr").count() >= 8

@@ -6,7 +6,9 @@ import httpx2
 import pytest
 
 from menon.errors import UserError
+from menon.record.reader import RunView
 from menon.serve.sessions import Sessions, sequences_of
+from menon.workbench.peers.importing import write_run
 
 
 def ask(whole, name, messages, header=False, **more):
@@ -76,6 +78,27 @@ def test_tokens_that_go_on_make_one_sequence():
     assert one["is_action"] == [False, False, True, True, False, False, True]
     assert one["logp"] == [0, 0, -0.1, -0.2, 0, 0, -0.3]
     assert (one["answers"], breaks) == ([0, 1], [])
+
+
+def test_sessions_can_be_looked_at_as_a_run(whole, tmp_path):
+    session = Sessions(tmp_path / "sessions").path("three")
+    both = {"messages": None, "choice": 0, "finish": "stop"}
+    lines = [
+        both
+        | {"prompt": "ab", "text": "cd", "prompt_token_ids": [1, 2], "token_ids": [3, 4]}
+        | {"logprobs": [-0.1, -0.2], "entropies": [1.0, 2.0]},
+        both
+        | {"prompt": "abcdef", "text": "g", "prompt_token_ids": [1, 2, 34, 6], "token_ids": [7]}
+        | {"logprobs": [-0.3], "entropies": [3.0], "finish": "length"},
+    ]
+    session.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = write_run(tmp_path / "sessions", tmp_path / "run")
+    one, two = RunView.open(tmp_path / "run").transcripts.rows(1)
+    assert (one["prompt"], one["completion"], one["finish"], two["finish"]) == ("ab", "cd", "stop", "length")
+    assert one["entropy"] == [0, 0, 1.0, 2.0]
+    assert two["tokens"] == [1, 2, 34, 6, 7]
+    (fault,) = done.faults
+    assert fault.startswith("three: answer 1 does not go on from sequence 0; the first 2 tokens agree")
 
 
 def test_text_that_became_other_tokens_is_a_break():

@@ -49,7 +49,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon study forecast RUN                     where a run is going: two laws with intervals and their record
   menon workbench RUNS                         runs in a local web page: curves, answers, tokens, causes
   menon import FOLDER out=RUN                  a dump of verl, TRL, prime-rl, ... as a run folder
-  menon serve MODEL port=8000                  a model behind OpenAI's API, with token ids and log-probs
+  menon serve MODEL port=8000                  a model for clients of OpenAI's API, with log-probs
   menon show RUN step=5                        what a step wrote: every group's question and rewards
   menon show RUN step=5 group=3                a group's answers: reward, advantage, ratios; or a tree
   menon show RUN step=5 group=3 answer=2       an answer token by token: probability, entropy, ratio

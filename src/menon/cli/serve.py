@@ -1,4 +1,4 @@
-"""`menon serve MODEL`: a model behind the protocol of OpenAI's API."""
+"""`menon serve MODEL`: a model for clients of OpenAI's API."""
 
 import secrets
 from collections.abc import Sequence

@@ -224,7 +224,7 @@ def messages_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
             ]
             if len(texts) != len(content) or not all(isinstance(text, str) for text in texts):
                 raise Refused("a part of a message is no text, and this model reads text alone", "messages")
-            content = "".join(texts)
+            content = "".join(map(str, texts))
         if not isinstance(content, str):
             raise Refused("the content of a message must be a text", "messages")
         found.append({**message, "content": content})

@@ -17,7 +17,7 @@ class Door(Guard):
         if scope["method"] == "POST" and POSTS.fullmatch(scope["path"]):
             scope = {**scope, "method": "GET"}
         elif scope["method"] not in ("GET", "HEAD"):
-            return "this server takes no such request; it answers POST to /v1/completions and /v1/chat/completions"
+            return "this server takes no such request; POST to /v1/completions or /v1/chat/completions"
         sentence = super().refusal(scope, headers, given)
         if sentence and self.token is not None and not self.known(headers, given):
             return "give the key that the command printed when it started, as Authorization: Bearer KEY"

@@ -20,6 +20,7 @@ from menon.record.parquet import write_table
 from menon.record.reader import FORMAT
 from menon.record.spans import TextSpans
 from menon.workbench.peers import (
+    agent_sessions,
     atif,
     prime_rl,
     slime,
@@ -32,7 +33,10 @@ from menon.workbench.peers import (
 )
 from menon.workbench.peers.peer import NAN, Answer, Line, Peer
 
-READERS = (verl, trl, prime_rl, slime, verifiers_traces, atif, trackio, wandb_offline, tensorboard)
+READERS = (
+    *(verl, trl, prime_rl, slime, verifiers_traces, atif, agent_sessions),
+    *(trackio, wandb_offline, tensorboard),
+)
 """In this order: of several that give answers, or metrics, the first counts."""
 KNOWN = "verl, TRL, prime-rl, slime, Miles, verifiers, ATIF, trackio, Weights & Biases and TensorBoard"
 INTEGERS = {"tokens": pa.int64(), "version": pa.int64(), "is_action": pa.bool_()}
