@@ -7,6 +7,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -174,6 +175,23 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     with pytest.raises(UserError, match="menon runs no code of a dump"):
         write_run(tmp_path / "dump", tmp_path / "run")
     assert not (tmp_path / "was-run").exists()
+
+
+def test_arrays_in_a_dump_are_read(tmp_path):
+    """slime keeps the experts that a model chose as arrays of numpy."""
+    (tmp_path / "dump").mkdir()
+    experts = np.zeros((2, 3, 4), np.uint8)
+    sample = {
+        "prompt": "a",
+        "response": "b",
+        "reward": 0.5,
+        "status": "aborted",
+        "rollout_routed_experts": experts,
+    }
+    torch.save({"rollout_id": 4, "samples": [sample]}, tmp_path / "dump" / "rollout_4.pt")
+    write_run(tmp_path / "dump", tmp_path / "run")
+    (row,) = RunView.open(tmp_path / "run").transcripts.rows(4)
+    assert (row["completion"], row["score"], row["finish"]) == ("b", 0.5, "abort")
 
 
 def test_another_database_is_no_trackio_project(tmp_path):

@@ -80,7 +80,7 @@ def write_run(folder: Path, out: Path, spans: TextSpans | None = None) -> Import
     missing = missing_of(peers, spans is not None)
     disk.own_folder(out)
     kinds = tuple(peer.kind for peer in peers)
-    about = {
+    about: dict[str, Any] = {
         "format": FORMAT,
         "settings": {"recipe": f"imported from {' and '.join(kinds)}"},
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -54,13 +54,9 @@ def load(file: Path) -> Any:
     import numpy as np
     import torch
 
-    arrays = [
-        np.ndarray,
-        np.dtype,
-        type(np.dtype(np.uint8)),
-        type(np.dtype(np.int32)),
-        np._core.multiarray._reconstruct,
-    ]
+    rebuild = np.zeros(0).__reduce__()[0]  # what a pickled array is made by
+    kinds = [type(np.dtype(name)) for name in ("uint8", "int32", "int64", "float32", "float64", "bool")]
+    arrays: list[Any] = [np.ndarray, np.dtype, rebuild, *kinds]
     try:
         with torch.serialization.safe_globals(arrays):
             return torch.load(file, map_location="cpu", weights_only=True)

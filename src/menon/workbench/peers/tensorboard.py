@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 from menon.workbench.peers.names import by_step
 from menon.workbench.peers.peer import Line, Peer
@@ -48,7 +49,7 @@ def scalars(file: Path, faults: list[str]) -> list[tuple[int, str, float]]:
     return found
 
 
-def scalar_of(entry: dict[int, object]) -> float | None:
+def scalar_of(entry: dict[int, Any]) -> float | None:
     """The number of an entry: a simple value, or a tensor of one number."""
     if isinstance(simple := entry.get(2), bytes):
         return float(struct.unpack("<f", simple)[0])
