@@ -22,6 +22,7 @@ from menon.engines.engine_sampler import seed_of
 from menon.engines.in_process import InProcessHost
 from menon.engines.openai_sampler import OpenAISampler
 from menon.engines.torch_learner import TorchLearner
+from menon.errors import UserError
 from menon.serve.speech import Speech
 from menon.sync.by_log_probs import ByLogProbs
 from menon.types import Prompt, Request, Sampling
@@ -321,3 +322,28 @@ def test_parts_of_a_character_are_named_by_their_bytes(whole):
     said = found["logprobs"]["content"]
     ends = [list(b"<|endoftext|>") if token == 256 else [token] for token in found["token_ids"]]
     assert [one["bytes"] for one in said] == ends
+
+
+def test_an_answer_that_finds_no_memory_fails_alone(whole, monkeypatch):
+    sampler = whole.served.writer.sampler
+    room = sampler.most_in_each
+
+    def little(longest):
+        if longest > 200:
+            raise UserError("no memory for it; lower max_new_tokens")
+        return room(longest)
+
+    monkeypatch.setattr(sampler, "most_in_each", little)
+    monkeypatch.setattr(whole.served.writer, "longest", 0)
+    other = post(whole, "/v1/completions", {"prompt": "ab", "max_tokens": 240})
+    assert other.status_code == 400
+    assert "no memory for it" in other.json()["error"]["message"]
+    assert completion(whole, prompt="ab", max_tokens=4)["choices"][0]["finish_reason"]
+
+
+def test_a_fault_ends_the_answers_under_way_and_the_next_ones_are_written(whole, monkeypatch):
+    monkeypatch.setattr(whole.served.writer, "_step", lambda: 1 / 0)
+    found = post(whole, "/v1/completions", {"prompt": "ab"})
+    assert (found.status_code, found.json()["error"]["type"]) == (500, "server_error")
+    monkeypatch.undo()
+    assert completion(whole, prompt="ab", max_tokens=4)["choices"][0]["finish_reason"]

@@ -124,3 +124,10 @@ def test_no_file_outside_is_made(whole):
     assert found.status_code == 400
     assert "the name of a session" in found.json()["error"]["message"]
     assert httpx2.get(f"{whole.address}/sessions/none").status_code == 400
+
+
+def test_an_answer_that_cannot_be_recorded_says_so(whole):
+    (whole.folder / "full.jsonl").mkdir()
+    found = ask(whole, "full", [{"role": "user", "content": "a"}])
+    assert found.status_code == 400
+    assert "full" in found.json()["error"]["message"]

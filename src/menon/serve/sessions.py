@@ -34,7 +34,8 @@ class Sessions:
         return self.folder / f"{name}.jsonl"
 
     def add(self, name: str, reply: "Reply") -> None:
-        """Records a whole answer; of a request with several, each on a line of its own."""
+        """Records a whole answer; of a request with several, each on a line of its own. UserError: there is
+        no room on the disk, or the folder is gone."""
         lines = []
         for index, (request, choice) in enumerate(zip(reply.asked.requests, reply.choices, strict=True)):
             line = {
@@ -56,8 +57,11 @@ class Sessions:
                 "entropies": [piece.entropy for piece in choice.pieces],
             }
             lines.append(json.dumps(line, allow_nan=False) + "\n")
-        with self.turn:
-            disk.append(self.path(name), "".join(lines).encode())
+        try:
+            with self.turn:
+                disk.append(self.path(name), "".join(lines).encode())
+        except OSError as error:
+            raise UserError(f"session {name} cannot be recorded ({disk.cause(error)})") from None
 
     def read(self, name: str) -> dict[str, Any]:
         """The session as `sequences_of` has it. UserError: there is none of this name."""

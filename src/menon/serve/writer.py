@@ -121,13 +121,11 @@ class Writer:
             self.asked = [job for job in self.asked if job not in unwanted]
 
     def _join(self, asked: list[Job]) -> None:
-        if not asked:
+        fitting = [job for job in asked if self._fits(job)]
+        if not fitting:
             return
-        self.jobs |= {id(job.request): job for job in asked}
-        requests = [job.request for job in asked]
-        sizes = [len(one.prompt.tokens) + len(one.prefix) + one.sampling.max_new_tokens for one in requests]
-        if max(sizes) > self.longest:
-            self.most, self.longest = self.sampler.most_in_each(max(sizes)), max(sizes)
+        self.jobs |= {id(job.request): job for job in fitting}
+        requests = [job.request for job in fitting]
         if self.scheduler is None:
             settings = self.sampler.open(keep=True).settings
             lane = Lane.of(
@@ -136,6 +134,19 @@ class Writer:
             self.scheduler = lane.scheduler
         else:
             self.scheduler.ask(requests, self.most)
+
+    def _fits(self, job: Job) -> bool:
+        """Whether there is memory for an answer of this length; if not, it ends with the sampler's error, and
+        the others go on."""
+        request = job.request
+        size = len(request.prompt.tokens) + len(request.prefix) + request.sampling.max_new_tokens
+        if size > self.longest:
+            try:
+                self.most, self.longest = self.sampler.most_in_each(size), size
+            except UserError as error:
+                job.deliver(error)
+                return False
+        return True
 
     def _step(self) -> None:
         assert self.scheduler is not None
