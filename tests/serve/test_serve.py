@@ -248,7 +248,12 @@ def test_a_client_that_goes_away_frees_its_place(whole, stream, monkeypatch):
         ),
         ("completions", {"prompt": ""}, 400, "the prompt is empty"),
         ("completions", {"prompt": [999]}, 400, "a token that is not one of 0 to 256"),
-        ("completions", {"prompt": "a", "temperature": -1}, 400, "temperature is -1.0"),
+        (
+            "completions",
+            {"prompt": "a", "temperature": -1},
+            400,
+            "temperature is -1; it can be 0, or 0.001 to 100",
+        ),
         (
             "completions",
             {"prompt": "a", "temperature": "hot"},
@@ -347,3 +352,39 @@ def test_a_fault_ends_the_answers_under_way_and_the_next_ones_are_written(whole,
     assert (found.status_code, found.json()["error"]["type"]) == (500, "server_error")
     monkeypatch.undo()
     assert completion(whole, prompt="ab", max_tokens=4)["choices"][0]["finish_reason"]
+
+
+ODD = (
+    None,
+    True,
+    -1,
+    0.5,
+    1e300,
+    1e-300,
+    10**40,
+    float("nan"),
+    "x",
+    "\ud800",
+    [],
+    [None],
+    [[]],
+    {},
+    {"a": 1},
+)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_no_body_is_a_fault_of_the_server(whole, chat):
+    """Every field with odd values, of which most are refused and none ends in status 500."""
+    good = {"messages": [{"role": "user", "content": "a"}]} if chat else {"prompt": "a"}
+    names = "messages prompt model n seed stop max_tokens temperature top_p top_k logprobs top_logprobs"
+    names += " stream_options stop_token_ids chat_template_kwargs tools return_token_ids"
+    path = f"{whole.address}/v1/{'chat/' if chat else ''}completions"
+    with httpx2.Client(timeout=60) as client:
+        for name in names.split():
+            for value in ODD:
+                text = json.dumps({**good, "max_tokens": 1, name: value})
+                found = client.post(path, content=text)
+                assert found.status_code in (200, 400, 404), (name, value, found.text)
+        for text in ("", "{", "[]", "1", "[" * 100_000):
+            assert client.post(path, content=text).status_code == 400

@@ -185,6 +185,9 @@ async def body_of(request: Request) -> dict[str, Any]:
             raise Refused(f"the body is longer than {LONGEST >> 20} MiB", status=413)
     try:
         body = json.loads(data)
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Refused("a text of the body holds half a surrogate pair, which is no character") from None
     except (ValueError, RecursionError):
         raise Refused("the body is no JSON") from None
     if not isinstance(body, dict):

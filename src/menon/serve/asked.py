@@ -14,6 +14,8 @@ from menon.types import Prompt, Request, Sampling
 
 MOST_ANSWERS = 128
 """Answers of one request: prompts times n."""
+COLDEST, HOTTEST = 1e-3, 100.0
+"""Temperatures beyond which numbers of 32 bits do not hold the scaled logits, or hold nothing of them."""
 OFF: dict[str, tuple[Any, ...]] = {
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
@@ -79,13 +81,12 @@ def asked_by(body: Mapping[str, Any], served: Served, chat: bool) -> Asked:
             "model_not_found",
         )
     messages = messages_of(body) if chat else None
-    prompts = (
-        [served.chat(messages, body.get("chat_template_kwargs") or {})] if messages else given(body, served)
-    )
-    stop = body.get("stop") or ()
-    stop = (stop,) if isinstance(stop, str) else tuple(stop)
-    if not all(isinstance(one, str) for one in stop):
-        raise Refused("stop is a text or a list of texts", "stop")
+    if messages:
+        prompts = [served.chat(messages, table(body, "chat_template_kwargs"))]
+    else:
+        prompts = given(body, served)
+    stop = body.get("stop") or []
+    stop = tuple([stop] if isinstance(stop, str) else listed(body, "stop", str, "a text or a list of texts"))
     count = number(body, "n", 1, int)
     if not 1 <= count * len(prompts) <= MOST_ANSWERS:
         raise Refused(
@@ -104,7 +105,7 @@ def asked_by(body: Mapping[str, Any], served: Served, chat: bool) -> Asked:
         for place, (text, tokens) in enumerate(prompts)
         for sample in range(count)
     ]
-    options = body.get("stream_options") or {}
+    options = table(body, "stream_options")
     return Asked(
         tuple(requests),
         chat,
@@ -113,7 +114,7 @@ def asked_by(body: Mapping[str, Any], served: Served, chat: bool) -> Asked:
         bool(options.get("include_usage")),
         stop,
         bool(body.get("include_stop_str_in_output")),
-        frozenset(map(int, body.get("stop_token_ids") or ())),
+        frozenset(listed(body, "stop_token_ids", int, "a list of token ids")),
         logprobs_of(body, chat),
         bool(body.get("return_token_ids")),
         bool(body.get("return_tokens_as_token_ids")),
@@ -128,12 +129,31 @@ def check_off(body: Mapping[str, Any]) -> None:
             raise Refused(f"{name} is not supported here; leave it out", name)
 
 
+def table(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object of the body, empty where it is left out. Refused: something else."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise Refused(f"{name} must be an object", name)
+    return value or {}
+
+
+def listed(body: Mapping[str, Any], name: str, kind: type, what: str) -> list[Any]:
+    """A list of the body, empty where it is left out. Refused: something else."""
+    value = body.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, kind) for one in value):
+        raise Refused(f"{name} must be {what}", name)
+    return value
+
+
 def number(body: Mapping[str, Any], name: str, default: Any, kind: Callable[[Any], Any]) -> Any:
     """A number of the body. Refused: something else."""
     value = body.get(name)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or kind(value) != value:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
+    if not number or kind(value) != value:
         what = "a whole number" if kind is int else "a number"
         raise Refused(f"{name} is {value!r}; it must be {what}", name)
     return kind(value)
@@ -154,13 +174,18 @@ def sampling_of(
             field,
             code="context_length_exceeded",
         )
+    temperature = number(body, "temperature", 1.0, float)
+    if temperature and not COLDEST <= temperature <= HOTTEST:
+        raise Refused(
+            f"temperature is {temperature:g}; it can be 0, or {COLDEST:g} to {HOTTEST:g}", "temperature"
+        )
     top_k = number(body, "top_k", 0, int)
     try:
         return Sampling(
             most,
-            number(body, "temperature", 1.0, float),
+            temperature,
             number(body, "top_p", 1.0, float),
-            max(top_k, 0),  # -1 is off elsewhere
+            min(max(top_k, 0), served.vocabulary),  # -1 is off elsewhere
             stop,
         )
     except UserError as error:

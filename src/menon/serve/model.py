@@ -1,7 +1,7 @@
 """The model that is served, and how text becomes its tokens."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
 from menon.engines.tokens import ids_with, marker_for, tokenize_with
-from menon.errors import UserError
+from menon.errors import UserError, first_line
 from menon.foreign import with_marks
 from menon.record.spans import BROKEN
 from menon.serve.writer import ALTERNATIVES, Writer
@@ -59,8 +59,15 @@ class Served:
         return bool(self.tokenizer.chat_template)
 
     def tokenize(self, text: str, special: bool) -> list[int]:
-        """With `special` what the model expects in front of a text is put there."""
-        return list(self._tokenize(text, special))
+        """With `special` what the model expects in front of a text is put there. UserError: the tokenizer
+        cannot read the text."""
+        return self._read(lambda: self._tokenize(text, special))
+
+    def _read(self, tokens: Callable[[], Sequence[int]]) -> list[int]:
+        try:
+            return list(tokens())
+        except Exception as error:  # of half a surrogate pair, or of a character that it does not know
+            raise UserError(f"the tokenizer cannot read this text ({first_line(error)})") from error
 
     @cached_property
     def _tokenize(self) -> Any:
@@ -81,7 +88,7 @@ class Served:
             raise
         except Exception as error:  # a template raises what it likes
             raise UserError(f"the chat template refuses these messages: {error}") from error
-        return text, ids_with(self.tokenizer)(text)
+        return text, self._read(lambda: ids_with(self.tokenizer)(text))
 
     def token_text(self, token: int) -> str:
         """The text of one token alone; special ones by their names, and parts of a character as
