@@ -151,6 +151,27 @@ def test_broken_lines_are_left_out_and_named(tmp_path):
     assert done.answers == 8
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("trl", "completions/completions_00002.parquet"),
+        ("prime-rl", "token_exports/step_2/rank_0.jsonl"),
+        ("verl", "2.jsonl"),
+    ],
+)
+def test_a_broken_step_is_left_out_and_the_rest_is_there(name, file, tmp_path):
+    shutil.copytree(DATA / name, tmp_path / "dump")
+    broken = tmp_path / "dump" / file
+    whole = broken.read_bytes()
+    for text in (whole[: len(whole) // 2], b'{"token_ids": [1], "input": [], "score": {}}\n', b""):
+        broken.write_bytes(text)
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        write_run(tmp_path / "dump", tmp_path / "run")
+        view = RunView.open(tmp_path / "run")
+        assert view.transcripts.rows(1)
+        assert view.metrics[0]["step"] == 1
+
+
 @pytest.mark.parametrize("name", ["wandb", "tensorboard"])
 def test_a_record_that_is_half_written_is_left_out(name, tmp_path):
     shutil.copytree(DATA / name, tmp_path / "dump")
@@ -175,6 +196,12 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     with pytest.raises(UserError, match="menon runs no code of a dump"):
         write_run(tmp_path / "dump", tmp_path / "run")
     assert not (tmp_path / "was-run").exists()
+
+
+def test_a_pickle_beside_another_library_s_files_does_not_hide_them(tmp_path):
+    shutil.copytree(DATA / "tensorboard", tmp_path / "dump")
+    (tmp_path / "dump" / "rng_0.pt").write_bytes(b"no pickle")
+    assert write_run(tmp_path / "dump", tmp_path / "run").kinds == ("TensorBoard",)
 
 
 def test_arrays_in_a_dump_are_read(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from menon.cli.plain_json import plain
-from menon.errors import UserError
+from menon.errors import UserError, first_line
 from menon.record import disk
 from menon.record.layout import Layout, runs_in, step_file
 from menon.record.parquet import write_table
@@ -61,7 +61,17 @@ def peers_of(folder: Path) -> list[Peer]:
         raise UserError(f"there is no folder {folder}; name the folder that the other library wrote")
     if runs_in(folder):
         raise UserError(f"{folder} holds runs of menon already; open them with `menon workbench {folder}`")
-    found = [peer for reader in READERS if (peer := reader.read(folder)) is not None]
+    found: list[Peer] = []
+    refused: list[UserError] = []
+    for reader in READERS:
+        try:
+            peer = reader.read(folder)
+        except UserError as error:  # it may be another library's folder, with a file of this kind in it
+            refused.append(error)
+            continue
+        found += [] if peer is None else [peer]
+    if not found and refused:
+        raise refused[0]
     with_answers = [peer for peer in found if peer.steps][:1]
     metrics = [peer for peer in found if not peer.steps][:1]
     if not found:
@@ -99,9 +109,15 @@ def write_run(folder: Path, out: Path, spans: TextSpans | None = None) -> Import
     for step in steps:
         line: Line = {"step": step}
         if with_answers is not None and step in with_answers.steps:
-            answers = with_answers.answers(step)
+            try:
+                answers = with_answers.answers(step)
+                table = table_of(step, answers, spans)
+            except Exception as error:  # a step that is broken, or still being written
+                why = f"{type(error).__name__}: {first_line(error)}"
+                with_answers.faults.append(f"the answers of step {step} cannot be read ({why})")
+                continue
+            write_table(step_file(disk.own_folder(layout.transcripts), step), table)
             count += len(answers)
-            write_table(step_file(disk.own_folder(layout.transcripts), step), table_of(step, answers, spans))
             line |= measured(answers)
         line |= recorded.get(step, {})
         disk.append(layout.metrics, (json.dumps(plain(line), allow_nan=False) + "\n").encode())

@@ -21,7 +21,8 @@ def read(folder: Path) -> Peer | None:
     files = numbered(
         list(folder.glob("*.jsonl")), lambda file: int(file.stem) if file.stem.isdecimal() else None
     )
-    if not files or not {"input", "output", "score"} <= first_line(next(iter(files.values()))).keys():
+    begun = next((line for file in files.values() if (line := first_line(file))), {})
+    if not {"input", "output", "score"} <= begun.keys():
         return None
     faults: list[str] = []
 
