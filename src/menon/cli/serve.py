@@ -42,6 +42,7 @@ def serve(words: Sequence[str]) -> int:
         if token:
             print(f"  key  {token}", flush=True)
         app = create(served, token, sessions, config.reload)
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run(sockets=[place])
+        settings = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        uvicorn.Server(settings).run(sockets=[place])
     served.writer.close()
     return 0

@@ -43,7 +43,12 @@ def test_every_dump_opens_and_says_what_is_missing(name, tmp_path):
     assert view.state == "stopped"
     assert view.about["imported"]["missing"] == list(done.missing)
     for step in view.transcripts.steps:
-        assert view.transcripts.rows(step)
+        rows, batch = view.transcripts.rows(step), view.transcripts.batch(step)
+        assert batch.offset.tolist()[-1] == sum(len(row["tokens"]) for row in rows)
+        assert main(["show", str(view.path), f"step={step}"]) == 0
+        assert main(["show", str(view.path), f"step={step}", f"group={rows[0]['group']}"]) == 0
+    assert main(["diagnose", str(view.path)]) == 0
+    assert main(["runs", str(tmp_path)]) == 0
 
 
 def test_verl(tmp_path):

@@ -39,7 +39,9 @@ READERS = (
 )
 """In this order: of several that give answers, or metrics, the first counts."""
 KNOWN = "verl, TRL, prime-rl, slime, Miles, verifiers, ATIF, trackio, Weights & Biases and TensorBoard"
-INTEGERS = {"tokens": pa.int64(), "version": pa.int64(), "is_action": pa.bool_()}
+INTEGERS = {"tokens": pa.int64(), "is_action": pa.bool_()}
+ALWAYS = ("tokens", "is_action", "behaviour_logp", "reward", "advantage")
+"""Columns of tokens that every transcript has."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ def missing_of(peers: Sequence[Peer], texts: bool) -> tuple[str, ...]:
 
 
 def table_of(step: int, answers: Sequence[Answer], spans: TextSpans | None) -> pa.Table:
-    """The answers as a transcript, with the columns of tokens that all of them have (docs/run_folder.md)."""
+    """The answers as a transcript (docs/run_folder.md): the columns that every reader expects, and those of
+    tokens that the dump has."""
     texts = [spans(np.array(a.tokens["tokens"], np.int32)) if spans and a.tokens else None for a in answers]
     told = [said(one, text) for one, text in zip(answers, texts, strict=True)]
     columns: dict[str, pa.Array] = {
@@ -153,7 +156,7 @@ def table_of(step: int, answers: Sequence[Answer], spans: TextSpans | None) -> p
         "prompt": pa.array([sound(prompt) for prompt, _ in told], pa.string()),
         "answer": pa.array([None if a.gold is None else sound(a.gold) for a in answers], pa.string()),
         "completion": pa.array([sound(completion) for _, completion in told], pa.string()),
-        "finish": pa.array([a.finish for a in answers], pa.string()),
+        "finish": pa.array([a.finish or "unknown" for a in answers], pa.string()),
         "score": pa.array([a.score for a in answers], pa.float64()),
         "acc": pa.array([NAN] * len(answers), pa.float64()),
         "parts": pa.array([list(a.parts.items()) for a in answers], pa.map_(pa.string(), pa.float64())),
@@ -169,15 +172,25 @@ def table_of(step: int, answers: Sequence[Answer], spans: TextSpans | None) -> p
     if any(a.advantage is not None for a in answers):
         values = [NAN if a.advantage is None else a.advantage for a in answers]
         columns["answer_advantage"] = pa.array(values, pa.float64())
-    if answers and all(a.tokens for a in answers):
-        for name in set.intersection(*(set(a.tokens) for a in answers)):
-            kind = pa.large_list(INTEGERS.get(name, pa.float32()))
-            columns[name] = pa.array([list(a.tokens[name]) for a in answers], kind)
-        if all(text is not None for text in texts):
-            columns["text"] = pa.array([sound(text[0]) for text in texts if text], pa.string())
-            starts = [text[1].tolist() for text in texts if text]
-            columns["text_start"] = pa.array(starts, pa.large_list(pa.int32()))
+    for name in sorted({*ALWAYS, *(name for a in answers for name in a.tokens)}):
+        kind = pa.large_list(INTEGERS.get(name, pa.float32()))
+        columns[name] = pa.array([column_of(a, name) for a in answers], kind)
+    if spans is not None or not any(a.tokens for a in answers):
+        columns["text"] = pa.array(
+            [sound(text[0] if text else "".join(pair)) for text, pair in zip(texts, told, strict=True)],
+            pa.string(),
+        )
+        starts = [text[1].tolist() if text else [] for text in texts]
+        columns["text_start"] = pa.array(starts, pa.large_list(pa.int32()))
     return pa.table(columns)
+
+
+def column_of(one: Answer, name: str) -> list[Any]:
+    """A column of an answer's tokens: empty where the dump has no tokens, NaN where it does not have their
+    column."""
+    if name in one.tokens or name in INTEGERS:
+        return list(one.tokens.get(name, ()))
+    return [NAN] * len(one.tokens.get("tokens", ()))
 
 
 def said(one: Answer, text: tuple[str, Any] | None) -> tuple[str, str]:
