@@ -15,11 +15,12 @@ def import_run(words: Sequence[str]) -> int:
 
     out=RUN         the new folder
     tokenizer=MODEL a model folder, for dumps that hold tokens and no texts
+    run=NAME        the run of a trackio project that has several
     """
     words, as_json = json_alone(words)
     found = understand(words, no_option=NO_OPTION)
     settings = dict(found.settings)
-    out, tokenizer = settings.pop("out", None), settings.pop("tokenizer", None)
+    out, tokenizer, run = (settings.pop(name, None) for name in ("out", "tokenizer", "run"))
     if len(found.plain) != 1 or out is None or settings:
         raise UserError(
             "import takes a folder and out=RUN, and perhaps tokenizer=MODEL: menon import dump out=runs/a"
@@ -27,7 +28,7 @@ def import_run(words: Sequence[str]) -> int:
     from menon.workbench.peers.importing import spans_of, write_run
 
     spans = None if tokenizer is None else spans_of(str(tokenizer))
-    done = write_run(Path(found.plain[0]), Path(str(out)), spans)
+    done = write_run(Path(found.plain[0]), Path(str(out)), spans, None if run is None else str(run))
     if as_json:
         print_json(done)
         return 0

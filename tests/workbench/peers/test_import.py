@@ -226,6 +226,21 @@ def test_arrays_in_a_dump_are_read(tmp_path):
     assert (row["completion"], row["score"], row["finish"]) == ("b", 0.5, "abort")
 
 
+def test_a_run_of_a_project_is_named(tmp_path):
+    shutil.copytree(DATA / "trackio", tmp_path / "dump")
+    with sqlite3.connect(tmp_path / "dump" / "sums.db") as database:
+        database.execute(
+            "INSERT INTO metrics (run_id, timestamp, run_name, step, metrics) "
+            """VALUES ('b', '', 'two', 7, '{"reward": 3}')"""
+        )
+    done = write_run(tmp_path / "dump", tmp_path / "first")
+    assert (done.steps, done.faults) == (3, ("run two of sums.db; import it with run=two",))
+    write_run(tmp_path / "dump", tmp_path / "second", run="two")
+    assert RunView.open(tmp_path / "second").metrics == [{"step": 7, "reward/mean": 3.0}]
+    with pytest.raises(UserError, match="has no run three; run is one of one, two"):
+        write_run(tmp_path / "dump", tmp_path / "third", run="three")
+
+
 def test_another_database_is_no_trackio_project(tmp_path):
     with sqlite3.connect(tmp_path / "x.db") as database:
         database.execute("CREATE TABLE metrics (a)")

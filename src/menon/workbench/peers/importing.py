@@ -33,10 +33,7 @@ from menon.workbench.peers import (
 )
 from menon.workbench.peers.peer import NAN, Answer, Line, Peer
 
-READERS = (
-    *(verl, trl, prime_rl, slime, verifiers_traces, atif, agent_sessions),
-    *(trackio, wandb_offline, tensorboard),
-)
+READERS = (verl, trl, prime_rl, slime, verifiers_traces, atif, agent_sessions, wandb_offline, tensorboard)
 """In this order: of several that give answers, or metrics, the first counts."""
 KNOWN = "verl, TRL, prime-rl, slime, Miles, verifiers, ATIF, trackio, Weights & Biases and TensorBoard"
 INTEGERS = {"tokens": pa.int64(), "is_action": pa.bool_()}
@@ -56,14 +53,14 @@ class Imported:
     faults: tuple[str, ...]
 
 
-def peers_of(folder: Path) -> list[Peer]:
-    """What the readers recognise in a folder: at most one with answers, and one with metrics. UserError:
-    nothing."""
+def peers_of(folder: Path, run: str | None = None) -> list[Peer]:
+    """What the readers recognise in a folder: at most one with answers, and one with metrics. `run` is the
+    name of a run, where a file holds several (trackio). UserError: nothing, or no run of this name."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; name the folder that the other library wrote")
     if runs_in(folder):
         raise UserError(f"{folder} holds runs of menon already; open them with `menon workbench {folder}`")
-    found: list[Peer] = []
+    found = [peer] if (peer := trackio.read(folder, run)) is not None else []
     refused: list[UserError] = []
     for reader in READERS:
         try:
@@ -81,11 +78,11 @@ def peers_of(folder: Path) -> list[Peer]:
     return [*with_answers, *metrics]
 
 
-def write_run(folder: Path, out: Path, spans: TextSpans | None = None) -> Imported:
+def write_run(folder: Path, out: Path, spans: TextSpans | None = None, run: str | None = None) -> Imported:
     """Writes a run folder: run.json, a transcript for each step, and the lines of metrics. The steps are
     written one after the other, each before its line, so the first can be looked at while others follow.
     `spans` turns tokens into text. UserError: nothing to read, or `out` holds a run."""
-    peers = peers_of(folder)
+    peers = peers_of(folder, run)
     layout = Layout(out)
     if layout.about.exists():
         raise UserError(f"{out} holds a run already; set out= to a new folder")

@@ -7,21 +7,26 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from menon.errors import UserError
 from menon.workbench.peers.names import by_step
 from menon.workbench.peers.peer import Line, Peer, numbers_in
 
 MISSING = ("answers and tokens",)
 
 
-def read(folder: Path) -> Peer | None:
+def read(folder: Path, chosen: str | None = None) -> Peer | None:
+    """The run that is `chosen` by its name, or the first. UserError: there is none of this name."""
     files = [file for file in sorted(folder.glob("*.db")) if runs_in(file)]
-    if not files:
+    names = [(file, *one) for file in files for one in runs_in(file)]
+    if not names:
         return None
-    names = [(file, name) for file in files for name in runs_in(file)]
-    file, (run, _) = names[0]
+    taken = [one for one in names if chosen in (None, one[2])]
+    if not taken:
+        there = ", ".join(name for _, _, name in names)
+        raise UserError(f"{folder} has no run {chosen}; run is one of {there}")
+    file, run, _ = taken[0]
     faults = [
-        f"run {other[1]} of {one.name} is left out; move it to a project of its own"
-        for one, other in names[1:]
+        f"run {name} of {other.name}; import it with run={name}" for other, one, name in names if one != run
     ]
 
     def lines() -> list[Line]:
