@@ -81,6 +81,7 @@ def asked_by(body: Mapping[str, Any], served: Served, chat: bool) -> Asked:
             "model_not_found",
         )
     messages = messages_of(body) if chat else None
+    prompts: list[tuple[str, Sequence[int]]]
     if messages:
         prompts = [served.chat(messages, table(body, "chat_template_kwargs"))]
     else:

@@ -73,7 +73,7 @@ class Served:
     def _tokenize(self) -> Any:
         return tokenize_with(self.tokenizer)
 
-    def chat(self, messages: list[dict[str, Any]], arguments: Mapping[str, Any]) -> tuple[str, list[int]]:
+    def chat(self, messages: list[dict[str, Any]], arguments: Mapping[str, Any]) -> tuple[str, Sequence[int]]:
         """The text of a conversation up to where the model is to write, and its tokens. What spells a special
         token in a message is read as ordinary text. UserError: there is no chat template, or it refuses the
         messages."""
