@@ -8,7 +8,7 @@ import menon
 
 PACKAGE = Path(menon.__file__).parent
 OPEN = {
-    *("recipes", "cli", "study", "workbench", "assembly", "base", "pipeline"),
+    *("recipes", "cli", "study", "workbench", "serve", "assembly", "base", "pipeline"),
     *(
         "config",
         "engine_settings",
@@ -170,7 +170,7 @@ def test_imports_obey_the_table():
 
 
 def test_nothing_imports_the_edge():
-    edge = {"menon.recipes", "menon.cli", "menon.study", "menon.workbench", "menon.pipeline"}
+    edge = {"menon.recipes", "menon.cli", "menon.study", "menon.workbench", "menon.serve", "menon.pipeline"}
     wrong = [
         (str(path), name)
         for part, path in parts()
@@ -183,7 +183,7 @@ def test_nothing_imports_the_edge():
 
 def test_assembly_is_for_the_edge_alone():
     """What builds runs is imported by what starts them, and by nothing that runs in one."""
-    edge = {"assembly", "pipeline", "cli", "study", "workbench", "python", "__init__", "__main__"}
+    edge = {"assembly", "pipeline", "cli", "study", "workbench", "serve", "python", "__init__", "__main__"}
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
         for part, path in parts()

@@ -48,6 +48,8 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon study entropy RUN                      a run's entropy: law and forecast, forking tokens, overlap
   menon study forecast RUN                     where a run is going: two laws with intervals and their record
   menon workbench RUNS                         runs in a local web page: curves, answers, tokens, causes
+  menon import FOLDER out=RUN                  a dump of verl, TRL, prime-rl, ... as a run folder
+  menon serve MODEL port=8000                  a model for clients of OpenAI's API, with log-probs
   menon show RUN step=5                        what a step wrote: every group's question and rewards
   menon show RUN step=5 group=3                a group's answers: reward, advantage, ratios; or a tree
   menon show RUN step=5 group=3 answer=2       an answer token by token: probability, entropy, ratio
@@ -87,6 +89,8 @@ COMMANDS = {
     "export": "export:export",
     "show": "show:show",
     "workbench": "workbench:workbench",
+    "serve": "serve:serve",
+    "import": "import_run:import_run",
     "cluster": "cluster:cluster",
     "doctor": "doctor:doctor",
 }

@@ -25,6 +25,7 @@ SETTINGS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "posterior": (("", "assembly.posterior", "PosteriorConfig"),),
     "study": (("", "study.entropy", "EntropyStudy"),),
     "simulate": (("", "simulate.plan", "SimulateConfig"),),
+    "serve": (("", "serve.config", "ServeConfig"),),
 }
 """Command -> (owner, module of this package, dataclass) whose fields are its settings. Those of `train` and
 `explain` are in the catalogue."""

@@ -21,9 +21,10 @@ def workbench(words: Sequence[str]) -> int:
     """
     found = understand(words, no_option=NO_OPTION)
     settings = dict(found.settings)
-    port, host = settings.pop("port", 0), str(settings.pop("host", "127.0.0.1"))
-    if settings or isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
+    number, host = str(settings.pop("port", 0)), str(settings.pop("host", "127.0.0.1"))
+    if settings or not number.isdecimal() or int(number) > 65535:
         raise UserError(USAGE)
+    port = int(number)
     try:
         import uvicorn
 

@@ -18,7 +18,7 @@ from menon.unpacking import read_parquet
 
 def read_batch(path: Path) -> Batch:
     """The tokens of a step with the columns that analyses need, without texts. Rewards are those after the
-    advantage stage."""
+    advantage stage. An answer from elsewhere whose end is `unknown` counts as one that stopped."""
     per_token = {name: TOKEN_COLUMN.get(name, name) for name in columns_per("token")}
     per_sequence = {"group", "finish", "score", "acc", "learn"}
     stored = set(pq.read_schema(path).names)
@@ -35,7 +35,8 @@ def read_batch(path: Path) -> Batch:
         offset=torch.from_numpy(offset.astype(np.int64)),
         group=tensor("group"),
         finish=torch.tensor(
-            [FINISHES.index(finish) for finish in table["finish"].to_pylist()], dtype=torch.int64
+            [FINISHES.index(one if one in FINISHES else "stop") for one in table["finish"].to_pylist()],
+            dtype=torch.int64,
         ),
         valid=~tensor("score").isnan(),
         acc=tensor("acc").float(),

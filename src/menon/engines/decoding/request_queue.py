@@ -1,7 +1,7 @@
 """Requests that have no slot yet, in the order in which they get one."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,15 @@ class RequestQueue:
                 del self.groups[name]
         self.size -= len(taken)
         return taken
+
+    def drop(self, unwanted: Collection[int]) -> None:
+        """Forgets the requests with these `id`s."""
+        for name, group in list(self.groups.items()):
+            kept = deque(queued for queued in group if id(queued.request) not in unwanted)
+            self.size -= len(group) - len(kept)
+            self.groups[name] = kept
+            if not kept:
+                del self.groups[name]
 
     @property
     def next_key(self) -> bytes:

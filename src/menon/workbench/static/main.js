@@ -4,6 +4,7 @@ import { address, el } from "./page.js";
 
 const VIEWS = [
   [/^$/, "listing"],
+  [/^playground$/, "playground"],
 ];
 
 let leave = null;

@@ -1,0 +1,232 @@
+"""The web application of `menon serve`."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from menon.engines.decoding.live import Newest
+from menon.errors import UserError
+from menon.serve.asked import Asked, Refused, asked_by
+from menon.serve.door import Door
+from menon.serve.model import Served
+from menon.serve.replies import Reply
+from menon.serve.sessions import Sessions
+from menon.serve.writer import Event, Job
+from menon.types import Finish
+from menon.workbench.answers import json_answer
+from menon.workbench.app import STATIC
+
+LONGEST = 2**26
+"""Bytes of a request."""
+
+
+class Server:
+    """The routes over one model; `sessions` records what is asked under the name of a session, and with
+    `reload` a training run may bring new weights."""
+
+    def __init__(self, served: Served, sessions: Sessions | None = None, reload: bool = False) -> None:
+        self.served, self.sessions, self.reload = served, sessions, reload
+
+    def routes(self) -> list[BaseRoute]:
+        found: list[BaseRoute] = [
+            Route("/", lambda request: RedirectResponse("/page#/playground", 303)),
+            Route("/page", lambda request: FileResponse(STATIC / "index.html")),
+            Mount("/static", StaticFiles(directory=STATIC)),
+            Route("/health", lambda request: Response()),
+            Route("/api/runs", no_runs),
+            Route("/tokenize", self.tokenize, methods=["POST"]),
+            Route("/sessions/{session}", self.read_session),
+        ]
+        for before in ("", "/session/{session}"):
+            found += [
+                Route(f"{before}/v1/models", self.models),
+                Route(f"{before}/v1/completions", partial(self.answer, chat=False), methods=["POST"]),
+                Route(f"{before}/v1/chat/completions", partial(self.answer, chat=True), methods=["POST"]),
+            ]
+        if self.reload:
+            found.append(Route("/update_weights_from_disk", self.load, methods=["POST"]))
+        return found
+
+    async def models(self, request: Request) -> Response:
+        made = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "menon", "chat": self.served.has_chat}
+            | {"max_model_len": self.served.context}
+            for name in self.served.names
+        ]
+        return json_answer({"object": "list", "data": made})
+
+    async def tokenize(self, request: Request) -> Response:
+        """A text as tokens, as vLLM's route of this name."""
+        try:
+            body = await body_of(request)
+            text = body.get("prompt")
+            if not isinstance(text, str):
+                raise Refused("prompt must be a text", "prompt")
+            tokens = self.served.tokenize(text, bool(body.get("add_special_tokens", True)))
+        except UserError as error:
+            return refusal(error)
+        return json_answer({"tokens": tokens, "count": len(tokens), "max_model_len": self.served.context})
+
+    async def read_session(self, request: Request) -> Response:
+        """What a session wrote, as sequences of tokens with masks."""
+        try:
+            if self.sessions is None:
+                raise Refused("this server records no sessions; start it with sessions=FOLDER", status=404)
+            return json_answer(self.sessions.read(request.path_params["session"]))
+        except UserError as error:
+            return refusal(error)
+
+    async def load(self, request: Request) -> Response:
+        """The weights of a model folder on this machine take the place of those that are served."""
+        try:
+            folder = (await body_of(request)).get("model_path")
+            if not isinstance(folder, str) or not Path(folder).is_dir():
+                raise Refused("model_path must be a model folder on the server's machine", "model_path")
+            await asyncio.wrap_future(self.served.writer.load(Path(folder)))
+        except UserError as error:
+            return refusal(error)
+        return json_answer({"success": True, "version": self.served.writer.sampler.version})
+
+    async def answer(self, request: Request, chat: bool) -> Response:
+        try:
+            body = await body_of(request)
+            asked = asked_by(body, self.served, chat)
+            session = self.session_of(request)
+        except UserError as error:
+            return refusal(error)
+        reply = Reply(self.served, asked)
+        if asked.stream:
+            return StreamingResponse(self.stream(reply, session), media_type="text/event-stream")
+        writing = asyncio.create_task(self.write(reply))
+        leaving = asyncio.create_task(left(request))
+        await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        if not writing.done():  # the client has gone away
+            writing.cancel()
+            return Response(status_code=499)
+        try:
+            writing.result()
+            self.record(session, reply)
+        except UserError as error:
+            return refusal(error)
+        return json_answer(reply.whole())
+
+    def session_of(self, request: Request) -> str | None:
+        """The session that a request belongs to. Refused where none is recorded here."""
+        name = request.path_params.get("session") or request.headers.get("x-session-id")
+        if name and self.sessions is None:
+            raise Refused("this server records no sessions; start it with sessions=FOLDER")
+        if name and self.sessions is not None:
+            self.sessions.path(name)
+        return name or None
+
+    def record(self, session: str | None, reply: Reply) -> None:
+        if session and self.sessions is not None:
+            self.sessions.add(session, reply)
+
+    async def write(self, reply: Reply) -> None:
+        async for index, event in self.events(reply.asked):
+            reply.take(index, event)
+
+    async def stream(self, reply: Reply, session: str | None) -> AsyncIterator[str]:
+        try:
+            async for index, event in self.events(reply.asked):
+                for chunk in reply.chunks(index, event):
+                    yield line_of(chunk)
+            self.record(session, reply)
+            if reply.asked.usage:
+                yield line_of(reply.last_chunk())
+        except UserError as error:
+            yield line_of(error_of(error))
+        yield "data: [DONE]\n\n"
+
+    async def events(self, asked: Asked) -> AsyncIterator[tuple[int, Newest | Finish]]:
+        """Tokens and ends of the answers, by their index, as they are written. What is left when the caller
+        stops is written no further."""
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
+
+        def deliver(index: int, event: Event) -> None:
+            with suppress(RuntimeError):  # the server has ended
+                loop.call_soon_threadsafe(queue.put_nowait, (index, event))
+
+        jobs = [Job(one, partial(deliver, place), asked.ends) for place, one in enumerate(asked.requests)]
+        missing = len(jobs)
+        try:
+            self.served.writer.ask(jobs)
+            while missing:
+                index, event = await queue.get()
+                if isinstance(event, Exception):
+                    raise event if isinstance(event, UserError) else Refused(f"a fault: {event}", status=500)
+                missing -= not isinstance(event, Newest)
+                yield index, event
+        finally:
+            if missing:
+                self.served.writer.drop(jobs)
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """The body as an object. Refused: something else, or more than `LONGEST` bytes."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > LONGEST:
+            raise Refused(f"the body is longer than {LONGEST >> 20} MiB", status=413)
+    try:
+        body = json.loads(data)
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Refused("a text of the body holds half a surrogate pair, which is no character") from None
+    except (ValueError, RecursionError):
+        raise Refused("the body is no JSON") from None
+    if not isinstance(body, dict):
+        raise Refused("the body must be a JSON object")
+    return body
+
+
+async def left(request: Request) -> None:
+    """Returns when the client has gone away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def no_runs(request: Request) -> Response:
+    """For the list of runs, where the page's name leads."""
+    return json_answer({"error": "runs are shown by menon workbench; this server has #/playground"}, 404)
+
+
+def error_of(error: UserError) -> dict[str, Any]:
+    """An error in the form of OpenAI's API."""
+    status = error.status if isinstance(error, Refused) else 400
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    found = {"message": str(error), "type": kind, "param": None, "code": None}
+    if isinstance(error, Refused):
+        found |= {"param": error.field, "code": error.code}
+    return {"error": found}
+
+
+def refusal(error: UserError) -> JSONResponse:
+    return JSONResponse(error_of(error), error.status if isinstance(error, Refused) else 400)
+
+
+def line_of(chunk: Any) -> str:
+    return f"data: {bytes(json_answer(chunk).body).decode()}\n\n"
+
+
+def create(
+    served: Served, token: str | None = None, sessions: Sessions | None = None, reload: bool = False
+) -> Starlette:
+    """The application that serves a model; with a token only to those who know it."""
+    server = Server(served, sessions, reload)
+    return Starlette(routes=server.routes(), middleware=[Middleware(Door, token=token)])
