@@ -4,6 +4,9 @@ import { address, el } from "./page.js";
 
 const VIEWS = [
   [/^$/, "listing"],
+  [/^run\/[^/]+\/answers$/, "answers"],
+  [/^run\/[^/]+\/step\/\d+\/answer\/\d+$/, "answer"],
+  [/^run\/[^/]+\/step\/\d+\/tree\/\d+$/, "credit"],
 ];
 
 let leave = null;
@@ -32,7 +35,10 @@ async function open() {
 }
 
 function trail({ parts }) {
-  return parts.map((part, i) => el("a", { href: address(parts.slice(0, i + 1)) }, part));
+  return parts.map((part, i) => {
+    const above = parts.slice(0, i + 1);
+    return VIEWS.some(([form]) => form.test(above.join("/"))) ? el("a", { href: address(above) }, part) : el("span", {}, part);
+  });
 }
 
 addEventListener("hashchange", open);

@@ -1,0 +1,108 @@
+// The tokens of an answer, coloured by one column. Only blocks near the window have elements, so that an answer of
+// 32,000 tokens scrolls as a short one does.
+import { el } from "./page.js";
+import { visible } from "./visible.js";
+
+const LEAST = 60, MOST = 240; // tokens of a block, which ends with a line where it can
+const NEAR = "900px 0px";
+const LINE = 23; // pixels, as in answers.css
+
+export class TokenText {
+  /** `pieces` are the texts of all tokens, shown from `begin` on; `acts` says which the policy wrote. */
+  constructor(pieces, ids, acts, begin) {
+    Object.assign(this, { pieces, ids, acts, begin, level: () => "", current: -1 });
+    this.element = el("div", { class: "tokens", tabindex: 0, role: "group", dir: "ltr",
+      "aria-label": "the tokens of the answer; arrow keys move from token to token" });
+    this.blocks = this.cut();
+    this.watcher = new IntersectionObserver((seen) => seen.forEach((one) =>
+      one.isIntersecting ? this.fill(one.target.block) : this.empty(one.target.block)), { rootMargin: NEAR });
+    this.element.append(...this.blocks.map((block) => block.element));
+    requestAnimationFrame(() => {
+      this.estimate();
+      this.blocks.forEach((block) => this.watcher.observe(block.element));
+    });
+  }
+
+  cut() {
+    const blocks = [];
+    for (let from = this.begin; from < this.pieces.length;) {
+      let to = from + 1;
+      while (to < this.pieces.length && to - from < MOST && !(to - from >= LEAST && this.pieces[to - 1].includes("\n"))) to++;
+      const block = { from, to, filled: false, element: el("div", { class: "block" }) };
+      block.element.block = block;
+      blocks.push(block);
+      from = to;
+    }
+    return blocks;
+  }
+
+  /** Heights of blocks that were never shown, from their number of characters. */
+  estimate() {
+    const wide = Math.max(20, Math.floor(this.element.clientWidth / 8));
+    for (const block of this.blocks) {
+      if (block.filled) continue;
+      const text = this.pieces.slice(block.from, block.to).join("");
+      const lines = text.split("\n").map((line) => Math.max(1, Math.ceil(line.length / wide)));
+      const count = lines.reduce((sum, one) => sum + one, 0) - (text.endsWith("\n") ? 1 : 0);
+      block.element.style.height = `${count * LINE}px`;
+    }
+  }
+
+  fill(block) {
+    if (block.filled) return;
+    block.filled = true;
+    block.element.style.height = "";
+    const made = [];
+    for (let t = block.from; t < block.to; t++) made.push(this.token(t));
+    block.element.replaceChildren(...made);
+  }
+
+  empty(block) {
+    if (!block.filled) return;
+    block.element.style.height = `${block.element.offsetHeight}px`;
+    block.element.replaceChildren();
+    block.filled = false;
+  }
+
+  token(t) {
+    const piece = this.pieces[t];
+    const made = el("span", { class: this.kind(t), "data-t": t }, visible(piece, true));
+    if (!piece) made.append(el("span", { class: "mark", title: "a part of a character; the token that completes it shows it" }, "·"));
+    return made;
+  }
+
+  kind(t) {
+    return `tok ${this.acts[t] ? this.level(t) : "given"}${t === this.current ? " current" : ""}`;
+  }
+
+  /** Colours every token by a function from its number to a class. */
+  paint(level) {
+    this.level = level;
+    for (const block of this.blocks) {
+      if (block.filled) for (const one of block.element.children) one.className = this.kind(+one.dataset.t);
+    }
+  }
+
+  /** Marks a token, and scrolls to it if asked. */
+  go(t, scroll = true) {
+    const before = this.current;
+    this.current = t;
+    for (const place of [before, t]) {
+      const one = this.at(place);
+      if (one) one.className = this.kind(place);
+    }
+    if (!scroll) return;
+    const block = this.blocks.find((one) => t >= one.from && t < one.to);
+    if (!block) return;
+    this.fill(block);
+    this.at(t).scrollIntoView({ block: "nearest" });
+  }
+
+  at(t) {
+    return this.element.querySelector(`[data-t="${t}"]`);
+  }
+
+  close() {
+    this.watcher.disconnect();
+  }
+}
