@@ -51,7 +51,12 @@ class Filter:
         kept &= (length >= self.length[0]) & (length <= self.length[1])
         if self.verdict:
             acc = answers.column("acc")
-            masks = {"right": acc == 1, "wrong": acc == 0, "failed": np.isnan(score), "unknown": np.isnan(acc)}
+            masks = {
+                "right": acc == 1,
+                "wrong": acc == 0,
+                "failed": np.isnan(score),
+                "unknown": np.isnan(acc),
+            }
             kept &= masks[self.verdict]
         if self.finish:
             kept &= answers.column("finish") == FINISHES.index(self.finish)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menon.record.reader import RunView, StepFiles
-from menon.report.answers import counts, kind_of, paired
+from menon.report.answers import counts, paired
 from menon.workbench.answer_filter import SECONDS, as_shown, whole
 from menon.workbench.answer_rows import AnswerRows, Answers
 
@@ -23,7 +23,10 @@ def evaluated(view: RunView, query: Mapping[str, str]) -> dict[str, Any]:
     answers: how often each kind of change occurs, and one page of the kind asked for."""
     there = view.answers.steps
     if len(there) < 2:
-        return {"there": there, "why": "two evaluations with answers are needed, and this run has fewer so far"}
+        return {
+            "there": there,
+            "why": "two evaluations with answers are needed, and this run has fewer so far",
+        }
     first, last = whole(query, "first"), whole(query, "last")
     first, last = there[0] if first is None else first, there[-1] if last is None else last
     stored = set(view.answers.columns(first)) & set(view.answers.columns(last))
@@ -31,22 +34,26 @@ def evaluated(view: RunView, query: Mapping[str, str]) -> dict[str, Any]:
     before, after = (view.answers.rows(step, names) for step in (first, last))
     pairs = paired(before, after)
     if not pairs:
-        return {"there": there, "why": f"the evaluations of steps {first} and {last} asked different questions"}
-    kind = query.get("kind", "")
+        return {
+            "there": there,
+            "why": f"the evaluations of steps {first} and {last} asked different questions",
+        }
+    kind, kinds = query.get("kind", ""), list(counted := counts(pairs))
     chosen = [pair for pair in pairs if kind in ("", "-".join(pair.kind))]
+    chosen.sort(key=lambda pair: kinds.index(pair.kind))
     begin = whole(query, "offset") or 0
     return {
         "there": there,
         "first": first,
         "last": last,
         "kinds": [
-            {"kind": "-".join(kind), "words": list(kind), "count": count} for kind, count in counts(pairs).items()
+            {"kind": "-".join(kind), "words": list(kind), "count": count} for kind, count in counted.items()
         ],
         "total": len(chosen),
         "pairs": [
             {
                 "row": pair.row,
-                "kind": list(kind_of(pair.before, pair.after)),
+                "kind": list(pair.kind),
                 "before": dict(pair.before),
                 "after": dict(pair.after),
             }

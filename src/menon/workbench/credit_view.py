@@ -16,7 +16,17 @@ from menon.record.spans import pieces_of
 
 ROW = ("group", "sample", "prompt", "answer", "completion", "finish", "score", "acc", "error", "learn", "age")
 TREE = ("node", "parent", "depth", "standard_error")
-LISTS = ("tokens", "is_action", "advantage", "state_value", "state_std", "state_count", "reward", "text", "text_start")
+LISTS = (
+    "tokens",
+    "is_action",
+    "advantage",
+    "state_value",
+    "state_std",
+    "state_count",
+    "reward",
+    "text",
+    "text_start",
+)
 
 
 def group_of(view: RunView, step: int, group: int) -> dict[str, Any]:
@@ -28,7 +38,10 @@ def group_of(view: RunView, step: int, group: int) -> dict[str, Any]:
         there = sorted({one["group"] for one in view.transcripts.rows(step, ["group"])})
         raise UserError(f"step {step} of {view.name} has no group {group}; it has {there[0]} to {there[-1]}")
     names = [name for name in (*ROW, *TREE, *LISTS) if name in stored]
-    rows = [{**one, "row": row} for row, one in zip(places, view.transcripts.rows(step, names, group), strict=True)]
+    rows = [
+        {**one, "row": row}
+        for row, one in zip(places, view.transcripts.rows(step, names, group), strict=True)
+    ]
     head = {"step": step, "group": group, "prompt": rows[0]["prompt"], "answer": rows[0].get("answer")}
     if any(row.get("node", -1) >= 0 for row in rows):
         return head | tree_of(rows)
@@ -66,7 +79,12 @@ def tree_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for row in rows
     ]
     whole = not any(node["loose"] for node in nodes)
-    return {"kind": "tree", "value": value if whole else math.nan, "error": error if whole else math.nan, "nodes": nodes}
+    return {
+        "kind": "tree",
+        "value": value if whole else math.nan,
+        "error": error if whole else math.nan,
+        "nodes": nodes,
+    }
 
 
 def own_text(row: Mapping[str, Any], known: Mapping[int, Mapping[str, Any]]) -> str:
@@ -74,7 +92,10 @@ def own_text(row: Mapping[str, Any], known: Mapping[int, Mapping[str, Any]]) -> 
     above = known.get(row["parent"])
     if above is not None:
         return row["completion"].removeprefix(above["completion"])
-    return "".join(piece for piece, acts in zip(pieces(row), row["is_action"], strict=True) if acts) or row["completion"]
+    return (
+        "".join(piece for piece, acts in zip(pieces(row), row["is_action"], strict=True) if acts)
+        or row["completion"]
+    )
 
 
 def pieces(row: Mapping[str, Any]) -> list[str]:
@@ -103,7 +124,10 @@ def chain_of(row: Mapping[str, Any]) -> dict[str, Any]:
     acts = np.array(row["is_action"], dtype=bool)
     begin = int(acts.argmax()) if acts.any() else len(acts)
     texts = pieces(row)
-    one = {name: row.get(name) for name in ("row", "sample", "score", "acc", "finish", "completion", "learn", "error")}
+    one = {
+        name: row.get(name)
+        for name in ("row", "sample", "score", "acc", "finish", "completion", "learn", "error")
+    }
     return one | {
         "length": int(acts.sum()),
         "advantage": mean_advantage(row),
@@ -119,7 +143,9 @@ def segments(
     What stands before the first cut is a segment without a value."""
     if row.get("state_value") is None:
         return []
-    value, std, count = (np.array(row[name], dtype=float) for name in ("state_value", "state_std", "state_count"))
+    value, std, count = (
+        np.array(row[name], dtype=float) for name in ("state_value", "state_std", "state_count")
+    )
     cuts = (acts & ~np.isnan(value)).nonzero()[0].tolist()
     if not cuts:
         return []
@@ -128,7 +154,11 @@ def segments(
     for low, high in pairwise(bounds):
         valued = low in cuts
         number = count[low] if valued else math.nan
-        own = [float(one) for one, act in zip(row["advantage"][low:high], acts[low:high], strict=True) if act] if row.get("advantage") else []
+        own = (
+            [float(one) for one, act in zip(row["advantage"][low:high], acts[low:high], strict=True) if act]
+            if row.get("advantage")
+            else []
+        )
         found.append(
             {
                 "begin": low,

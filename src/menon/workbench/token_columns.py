@@ -151,9 +151,13 @@ def credit(tokens: Tokens) -> list[Column]:
         found.append(Column("advantage", "advantage", "of reward, or deviations", about, "signed", values))
     if tokens.has("reward"):
         about = "after shaping, where it was earned"
-        found.append(Column("reward", "reward", "of reward", about, "signed", tokens.stored["reward"].astype(float)))
+        found.append(
+            Column("reward", "reward", "of reward", about, "signed", tokens.stored["reward"].astype(float))
+        )
     if tokens.has("ret"):
-        found.append(Column("ret", "value target", "of reward", "what the critic learns", "signed", tokens["ret"]))
+        found.append(
+            Column("ret", "value target", "of reward", "what the critic learns", "signed", tokens["ret"])
+        )
     return found
 
 
@@ -203,9 +207,30 @@ def moved(tokens: Tokens, record: Mapping[str, Any], first: bool, clip: Clip | N
     ratio = ratio_of(logps, 0, None if old is None else old.astype(np.float64), trained)
     step = np.where(tokens.is_action, logps.after - logps.before, np.nan)
     found = [
-        Column(f"ratio/{update}", f"ratio: update {update}", "times", "probability in the update divided by the old one", "ratio", ratio.before),
-        Column(f"after/{update}", f"ratio after update {update}", "times", "the same when the update was made", "ratio", ratio.after),
-        Column(f"moved/{update}", f"moved: update {update}", "nats", "log-prob after the update minus before it", "signed", step),
+        Column(
+            f"ratio/{update}",
+            f"ratio: update {update}",
+            "times",
+            "probability in the update divided by the old one",
+            "ratio",
+            ratio.before,
+        ),
+        Column(
+            f"after/{update}",
+            f"ratio after update {update}",
+            "times",
+            "the same when the update was made",
+            "ratio",
+            ratio.after,
+        ),
+        Column(
+            f"moved/{update}",
+            f"moved: update {update}",
+            "nats",
+            "log-prob after the update minus before it",
+            "signed",
+            step,
+        ),
     ]
     if clip is not None and tokens.has("advantage"):
         advantage = tokens["advantage"]
@@ -213,8 +238,22 @@ def moved(tokens: Tokens, record: Mapping[str, Any], first: bool, clip: Clip | N
         push = record["weight"] * advantage * np.where(clipped == 1, 0, ratio.before)
         bounds = f"below {clip.low:g} or above {clip.high:g}"
         found += [
-            Column(f"clipped/{update}", f"clipped: update {update}", "yes or no", f"the bound {bounds} took its gradient", "flag", clipped),
-            Column(f"push/{update}", f"push: {record['term']}, update {update}", "of the loss per nat", "weight x advantage x ratio, 0 where clipped: what the loss asks for", "signed", push),
+            Column(
+                f"clipped/{update}",
+                f"clipped: update {update}",
+                "yes or no",
+                f"the bound {bounds} took its gradient",
+                "flag",
+                clipped,
+            ),
+            Column(
+                f"push/{update}",
+                f"push: {record['term']}, update {update}",
+                "of the loss per nat",
+                "weight x advantage x ratio, 0 where clipped: what the loss asks for",
+                "signed",
+                push,
+            ),
         ]
     return found
 
@@ -222,7 +261,14 @@ def moved(tokens: Tokens, record: Mapping[str, Any], first: bool, clip: Clip | N
 def clipped_term(settings: Mapping[str, Any]) -> str | None:
     """The term of the objective whose loss is PPO's clipped one, whose push is weight x advantage x ratio."""
     terms = (settings.get("objective") or {}).items()
-    return next((name for name, term in terms if any(one.get("kind") == "ppo_clip" for one in losses({"objective": {name: term}}))), None)
+    return next(
+        (
+            name
+            for name, term in terms
+            if any(one.get("kind") == "ppo_clip" for one in losses({"objective": {name: term}}))
+        ),
+        None,
+    )
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,9 @@ def answer_of(view: RunView, files: StepFiles, step: int, row: int) -> dict[str,
     if "text" in stored and "text_start" in stored:
         pieces = pieces_of(stored["text"], stored["text_start"].tolist())
     else:
-        notes.append("This folder has no text of each token (run folder format 1), so their numbers are shown.")
+        notes.append(
+            "This folder has no text of each token (run folder format 1), so their numbers are shown."
+        )
     columns = []
     try:
         columns = columns_of(tokens)
@@ -76,8 +78,8 @@ def answer_of(view: RunView, files: StepFiles, step: int, row: int) -> dict[str,
         columns = columns_of(Tokens(stored, view, -1, row))
     if files.folder == view.layout.transcripts and step not in view.updates.steps:
         notes.append(
-            "What the updates of this step did to each token was not recorded; a run with record=full records "
-            "weights, ratios, clips and moves of every update, and the alternatives of each token."
+            "What the updates of this step did to each token was not recorded; a run with record=full "
+            "records weights, ratios, clips and moves of every update, and the alternatives of each token."
         )
     one = {name: value for name, value in stored.items() if not isinstance(value, np.ndarray)}
     return {
@@ -97,7 +99,9 @@ def answer_of(view: RunView, files: StepFiles, step: int, row: int) -> dict[str,
 
 def as_sent(column: Any) -> dict[str, Any]:
     """A column with as many digits as its numbers have."""
-    values = [float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None for value in column.values.tolist()]
+    values = [
+        float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None for value in column.values.tolist()
+    ]
     about = {name: getattr(column, name) for name in ("name", "label", "unit", "about", "scale")}
     return {**about, "values": values}
 
@@ -119,7 +123,9 @@ def alternatives_of(view: RunView, files: StepFiles, step: int, row: int, begin:
         }
     except (OSError, ValueError) as error:
         raise UserError(unreadable(path, error)) from None
-    pieces = dict(zip(stored["tokens"].tolist(), pieces_of(stored["text"], stored["text_start"].tolist()), strict=True))
+    pieces = dict(
+        zip(stored["tokens"].tolist(), pieces_of(stored["text"], stored["text_start"].tolist()), strict=True)
+    )
     say, acts = speaker(view, pieces), stored["is_action"]
     place = np.cumsum(acts) - 1
     given, logps = stored["alternatives"] or [], stored["alternatives_logp"] or []

@@ -8,7 +8,7 @@ export function verdict(one) {
   return el("p", { class: "verdict" },
     right, fact("reward", one.score == null ? "none" : short(one.score)),
     ...Object.entries(one.parts ?? {}).map(([name, value]) => fact(name, short(value))),
-    fact("tokens", short(one.length)),
+    one.length == null ? null : fact("tokens", short(one.length)),
     one.finish === "stop" ? null : el("span", { class: "bad" }, one.finish === "length" ? "cut off" : "aborted"),
     "advantage" in one ? fact("advantage", short(one.advantage)) : null,
     one.age > 0 ? fact("steps old", short(one.age)) : null,

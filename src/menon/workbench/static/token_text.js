@@ -53,7 +53,7 @@ export class TokenText {
     block.filled = true;
     block.element.style.height = "";
     const made = [];
-    for (let t = block.from; t < block.to; t++) made.push(this.token(t));
+    for (let t = block.from; t < block.to; t++) made.push(...this.token(t));
     block.element.replaceChildren(...made);
   }
 
@@ -64,11 +64,13 @@ export class TokenText {
     block.filled = false;
   }
 
+  /** A token; a line break at its end stands after it, so that its frame stays on its own line. */
   token(t) {
     const piece = this.pieces[t];
-    const made = el("span", { class: this.kind(t), "data-t": t }, visible(piece, true));
+    const nodes = visible(piece, true), breaks = nodes.at(-1) === "\n" ? [nodes.pop()] : [];
+    const made = el("span", { class: this.kind(t), "data-t": t }, nodes);
     if (!piece) made.append(el("span", { class: "mark", title: "a part of a character; the token that completes it shows it" }, "·"));
-    return made;
+    return [made, ...breaks];
   }
 
   kind(t) {

@@ -25,6 +25,17 @@ function mark(character) {
   return [el("span", { class: "mark", title: "an invisible or control character" }, named(character))];
 }
 
+/** What a token alone wrote: blanks have a mark too. */
+export function tokenText(text) {
+  return /^ +$/.test(text) ? [el("span", { class: "mark", title: "blanks" }, "␣".repeat(text.length))] : visible(text, true);
+}
+
+/** The text on one line, at most so long. */
+export function line(text, most = 40) {
+  const whole = text.replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(STEERS, named);
+  return whole.length > most ? `${whole.slice(0, most)}…` : whole;
+}
+
 /** A character by its number. */
 function named(character) {
   return `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;

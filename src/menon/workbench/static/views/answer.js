@@ -3,7 +3,7 @@ import { address, ask, el, short } from "../page.js";
 import { colouring } from "../colouring.js";
 import { PANELS } from "../token_panels.js";
 import { TokenText } from "../token_text.js";
-import { textBlock, visible } from "../visible.js";
+import { line, textBlock, tokenText, visible } from "../visible.js";
 import { verdict } from "../answer_card.js";
 
 const FORKS = 20;
@@ -153,13 +153,13 @@ class Inspector {
     this.told = t;
     const { data } = this, piece = this.text.pieces[t];
     const rows = this.columns.map((one) => el("tr", { class: one.name === this.choice.value ? "chosen" : null, title: `${one.unit}: ${one.about}` },
-      el("th", { scope: "row" }, one.label), el("td", { class: "number" }, short(one.values[t]))));
+      el("th", { scope: "row" }, one.label), el("td", { class: "number" }, numeral(one, t))));
     const others = el("div", { class: "others" });
-    this.details.replaceChildren(
+    this.details.replaceChildren(el("div", {},
       el("h2", {}, `token ${t - this.begin}`, el("span", { class: "faint" }, ` id ${data.tokens[t]}`)),
-      el("p", { class: "text piece" }, piece ? visible(piece, true) : el("span", { class: "mark" }, "a part of a character")),
+      el("p", { class: "text piece" }, piece ? tokenText(piece) : el("span", { class: "mark" }, "a part of a character")),
       data.is_action[t] ? null : el("p", { class: "faint" }, "The environment wrote it; it is not learned from."),
-      el("table", {}, el("tbody", {}, rows)), others);
+      el("table", {}, el("tbody", {}, rows)), others));
     if (data.alternatives && data.is_action[t]) this.others(t, others);
   }
 
@@ -180,7 +180,7 @@ class Inspector {
       why ? el("p", { class: "faint" }, why)
         : el("p", { class: "faint" }, `The ${ranked.length} of the highest entropy, in nats; f goes from one to the next.`),
       el("ol", {}, ranked.map((t) => el("li", {}, el("button", { click: () => this.go(t) },
-        el("span", { class: "text" }, visible(this.text.pieces[t] || "·", true).filter((one) => one !== "\n")), el("span", { class: "number" }, short(entropy.values[t])))))));
+        el("span", { class: "text" }, line(this.text.pieces[t] || "·")), el("span", { class: "number" }, short(entropy.values[t])))))));
   }
 }
 
@@ -199,13 +199,18 @@ function first(columns) {
   return known.size > 1 ? "advantage" : ["entropy", "probability"].find((name) => columns.some((one) => one.name === name)) ?? "";
 }
 
+/** A token's number as a word. */
+function numeral({ scale, values }, t) {
+  return scale === "flag" && values[t] != null ? (values[t] ? "yes" : "no") : short(values[t]);
+}
+
 function alternatives(found, written) {
   const rows = found.map(([id, text, logp]) => {
     const share = Math.exp(logp);
     const bar = el("span", { class: "share" });
     bar.style.width = `${(100 * share).toFixed(1)}%`;
     return el("tr", { class: id === written ? "chosen" : null },
-      el("td", { class: "text" }, text == null ? `id ${id}` : visible(text, true)),
+      el("td", { class: "text" }, text == null ? `id ${id}` : tokenText(text)),
       el("td", { class: "number" }, share >= 5e-4 ? share.toFixed(3) : share.toExponential(0)), el("td", { class: "bars" }, bar));
   });
   return el("table", { class: "alternatives" }, el("caption", {}, "most probable here"), el("tbody", {}, rows));

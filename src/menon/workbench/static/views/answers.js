@@ -25,7 +25,8 @@ class List {
 
   async fill(place) {
     this.form = this.filters();
-    place.append(this.form, this.state, this.rows, this.more);
+    const given = FIELDS.some((name) => !["of", "step"].includes(name) && this.query.get(name));
+    place.append(el("details", { open: given || innerWidth > 800 }, el("summary", {}, "Steps and filters"), this.form), this.state, this.rows, this.more);
     await this.read(0);
   }
 

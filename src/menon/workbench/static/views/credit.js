@@ -2,8 +2,9 @@
 import { address, ask, el, short } from "../page.js";
 import { hierarchy, tree } from "../vendor/d3-hierarchy.js";
 import { verdict } from "../answer_card.js";
-import { textBlock, visible } from "../visible.js";
+import { line, textBlock, visible } from "../visible.js";
 
+const SNIPPET = 220; // pixels for the text beside a leaf
 const SVG = "http://www.w3.org/2000/svg";
 const ROW = 34, COLUMN = 190, SIDE = 60;
 
@@ -42,9 +43,14 @@ function segment(one) {
 
 function turn(one) {
   return el("div", { class: `turn ${one.by}` },
-    el("div", { class: "edge" }, el("span", {}, one.by), el("span", { class: "faint" }, `${short(one.length)} tokens`), one.reward ? el("span", {}, `reward ${short(one.reward)}`) : null),
+    el("div", { class: "edge" }, el("span", {}, one.by), el("span", { class: "faint" }, one.length === 1 ? "1 token" : `${short(one.length)} tokens`), one.reward ? el("span", {}, `reward ${short(one.reward)}`) : null),
     el("div", { class: "text" }, visible(one.text, true)));
 }
+
+/** A value with its standard error, to two places. */
+const worth = (one) => `${+one.value.toFixed(2)}${one.error == null ? "" : ` ± ${one.error.toFixed(2)}`}`;
+
+const signed = (value) => `${value > 0 ? "+" : ""}${value.toFixed(2)}`;
 
 const side = (advantage) => (advantage > 0 ? "up" : advantage < 0 ? "down" : "");
 
@@ -61,7 +67,7 @@ class Tree {
 
   fill(place) {
     const all = this.root.descendants(), top = Math.min(...all.map((one) => one.x)), bottom = Math.max(...all.map((one) => one.x));
-    const wide = Math.max(...all.map((one) => one.y)) + 2 * SIDE + 90;
+    const wide = Math.max(...all.map((one) => one.y)) + 2 * SIDE + SNIPPET;
     const high = bottom - top + 2 * ROW;
     this.svg = svg("svg", { class: "tree", width: wide, height: high, viewBox: `${-SIDE} ${top - ROW} ${wide} ${high}`, tabindex: 0, role: "tree",
       "aria-label": "the tree; arrow keys move from node to node" });
@@ -79,7 +85,7 @@ class Tree {
     const line = svg("path", { class: `edge-line ${side(one.advantage)} ${one.learn ? "learned" : ""} ${one.loose ? "loose" : ""}`,
       d: `M${source.y + 46},${source.x}C${middle},${source.x} ${middle},${target.x} ${target.y - 46},${target.x}` });
     const text = svg("text", { class: `edge-text ${side(one.advantage)}`, x: target.y - 52, y: target.x - 5, "text-anchor": "end" });
-    text.textContent = one.advantage == null ? "" : `${one.advantage > 0 ? "+" : ""}${short(one.advantage)}`;
+    text.textContent = one.advantage == null ? "" : signed(one.advantage);
     const both = svg("g", {});
     both.append(line, text);
     return both;
@@ -89,8 +95,13 @@ class Tree {
     const one = place.data;
     const made = svg("g", { class: `node ${one.acc === 1 ? "right" : one.acc === 0 ? "wrong" : ""}`, transform: `translate(${place.y},${place.x})`, role: "treeitem", "data-node": one.node });
     const text = svg("text", { "text-anchor": "middle", y: 4 });
-    text.textContent = one.value == null ? (one.root ? "prompt" : "failed") : `${short(one.value)}${one.error == null ? "" : ` ± ${short(one.error)}`}`;
+    text.textContent = one.value == null ? (one.root ? "prompt" : "failed") : worth(one);
     made.append(svg("rect", { x: -46, y: -12, width: 92, height: 24, rx: 5 }), text);
+    if (!place.children && !one.root) {
+      const own = svg("text", { class: "own", x: 54, y: 4 });
+      own.textContent = line(one.text, 28);
+      made.append(own);
+    }
     made.addEventListener("click", () => this.choose(one.node));
     return made;
   }
@@ -105,12 +116,12 @@ class Tree {
       return;
     }
     const fact = (name, value) => [el("dt", {}, name), el("dd", {}, value)];
-    this.details.replaceChildren(el("h2", {}, this.link(one.row, `node ${node}`)),
+    this.details.replaceChildren(el("div", {}, el("h2", {}, this.link(one.row, `node ${node}`)),
       el("dl", {}, fact("value", `${short(one.value)}${one.error == null ? "" : ` ± ${short(one.error)}`}`), fact("starts at", short(one.start)),
         fact("advantage", short(one.advantage)), fact("tokens", short(one.length)), fact("ended", one.finish), fact("learned from", one.learn ? "yes" : "no"),
         one.age ? fact("steps old", short(one.age)) : null),
       one.loose ? el("p", { class: "faint" }, "The node above it is of an earlier step.") : null,
-      textBlock(one.text, 6000));
+      textBlock(one.text, 6000)));
   }
 
   press(event) {
