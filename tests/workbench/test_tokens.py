@@ -110,8 +110,10 @@ def test_alternatives_are_those_of_the_sampler(answered):
 
 
 def test_answers_of_evaluations(answered):
-    one = stored(answered, "chain", 0, "evaluations")[3]
-    found = asked(answered, "/api/run/chain/step/0/answer/3?of=evaluation")
+    """They are no rows of the step's training, so no update learned from them."""
+    one = stored(answered, "chain", 2, "evaluations")[3]
+    found = asked(answered, "/api/run/chain/step/2/answer/3?of=evaluation")
+    assert not [name for name in columns(found) if "/" in name]
     assert (found["completion"], found["rows"]) == (one["completion"], 8)
     assert same(columns(found)["entropy"], np.where(one["is_action"], one["entropy"], np.nan))
 
@@ -174,7 +176,10 @@ def test_a_broken_record_of_updates_leaves_the_rest(tmp_path, answered):
     step_file(folder / "run" / "updates", 1).write_bytes(b"PAR1 half")
     found = asked(folder, "/api/run/run/step/1/answer/0")
     assert "advantage" in columns(found)
-    assert any("record of the updates cannot be read" in note for note in found["notes"])
+    assert any(
+        "What the updates did is left out: updates/step_000001.parquet cannot be read" in note
+        for note in found["notes"]
+    )
 
 
 def test_a_tree_has_the_values_of_the_file(answered):

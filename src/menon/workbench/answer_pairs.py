@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from menon.record.reader import RunView, StepFiles
+from menon.record.reader import Line, RunView, StepFiles
 from menon.report.answers import counts, paired
 from menon.workbench.answer_filter import SECONDS, as_shown, whole
 from menon.workbench.answer_rows import AnswerRows, Answers
+from menon.workbench.reading import reading
 
 PAGE = 20
 """Questions of one answer of the server."""
@@ -29,9 +30,7 @@ def evaluated(view: RunView, query: Mapping[str, str]) -> dict[str, Any]:
         }
     first, last = whole(query, "first"), whole(query, "last")
     first, last = there[0] if first is None else first, there[-1] if last is None else last
-    stored = set(view.answers.columns(first)) & set(view.answers.columns(last))
-    names = [name for name in COLUMNS if name in stored]
-    before, after = (view.answers.rows(step, names) for step in (first, last))
+    before, after = (evaluation(view, step) for step in (first, last))
     pairs = paired(before, after)
     if not pairs:
         return {
@@ -60,6 +59,13 @@ def evaluated(view: RunView, query: Mapping[str, str]) -> dict[str, Any]:
             for pair in chosen[begin : begin + PAGE]
         ],
     }
+
+
+def evaluation(view: RunView, step: int) -> list[Line]:
+    """The answers of the evaluation after a step, with the columns of `COLUMNS` that it has."""
+    with reading(view.answers.path(step)):
+        stored = view.answers.columns(step)
+        return view.answers.rows(step, [name for name in COLUMNS if name in stored])
 
 
 def trained(rows: AnswerRows, files: StepFiles, query: Mapping[str, str]) -> dict[str, Any]:

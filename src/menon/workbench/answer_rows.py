@@ -22,6 +22,7 @@ from menon.record.metrics import REFLECTION
 from menon.record.reader import StepFiles
 from menon.types import FINISHES
 from menon.unpacking import read_parquet
+from menon.workbench.reading import unreadable
 
 WHOLE = {"group": -1, "sample": 0, "prompt_index": -1, "node": -1, "parent": -1, "depth": 0, "age": 0}
 """Columns of whole numbers -> what stands for them in a file without them."""
@@ -142,7 +143,7 @@ class AnswerRows:
         try:
             about = file.stat()
         except OSError as error:
-            return f"it cannot be read ({error.strerror})"
+            return unreadable(file, error)
         stamp = (about.st_mtime_ns, about.st_size)
         if step in folder.steps and folder.steps[step][0] == stamp:
             return folder.steps[step][1]
@@ -166,7 +167,7 @@ def read_step(file: Path, step: int, room: int = ROOM) -> StepAnswers | str:
         texts = table.select([name for name in TEXTS if name in names])
         return StepAnswers(step, numbers_of(table, step), texts if texts.nbytes <= room else None)
     except Exception as error:  # whatever a damaged file makes the reader raise: the other steps are shown
-        return f"its file cannot be read ({str(error).splitlines()[0][:200]})"
+        return unreadable(file, error)
 
 
 def read_texts(file: Path) -> pa.Table:

@@ -69,7 +69,7 @@ def tree_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "error": row.get("standard_error"),
             "advantage": mean_advantage(row),
             "start": start_value(row),
-            "learn": row["learn"],
+            "learn": row.get("learn", True),
             "age": row.get("age", 0),
             "acc": row["acc"],
             "finish": row["finish"],
@@ -107,7 +107,7 @@ def pieces(row: Mapping[str, Any]) -> list[str]:
 
 def mean_advantage(row: Mapping[str, Any]) -> float:
     """The mean over the tokens that the policy wrote, of those that were learned from; NaN: none."""
-    if row.get("advantage") is None or not row["learn"] or math.isnan(row["score"]):
+    if row.get("advantage") is None or not row.get("learn", True) or math.isnan(row["score"]):
         return math.nan
     values = [value for value, acts in zip(row["advantage"], row["is_action"], strict=True) if acts]
     return float(np.mean(values)) if values else math.nan

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from menon.cli.show_group import Clip, clip_of, losses
+from menon.errors import UserError
 from menon.record.group import Logps, ratio_of
 from menon.record.reader import RunView, StepFiles
 from menon.settings import setting
@@ -73,7 +74,7 @@ class Tokens:
 
 def read_tokens(view: RunView, files: StepFiles, step: int, row: int) -> Tokens:
     """The columns of one row of a step's file, without the alternatives. One column is read at a time, so the
-    memory is that of the widest. IndexError if there is no such row."""
+    memory is that of the widest. UserError if there is no such row."""
     path = files.path(step)
     schema = pq.read_schema(path)
     stored: dict[str, Any] = {}
@@ -81,10 +82,15 @@ def read_tokens(view: RunView, files: StepFiles, step: int, row: int) -> Tokens:
         if name.startswith("alternatives"):
             continue
         column = read_parquet(path, [name])[name]
-        if not 0 <= row < len(column):
-            raise IndexError(len(column))
+        check_row(view, step, row, len(column))
         stored[name] = cell(column, row)
     return Tokens(stored, view, step, row)
+
+
+def check_row(view: RunView, step: int, row: int, rows: int) -> None:
+    """UserError if a step has no such row."""
+    if row >= rows:
+        raise UserError(f"step {step} of {view.name} has {rows} answers, and no answer {row}")
 
 
 def cell(column: pa.ChunkedArray, row: int) -> Any:
@@ -98,8 +104,8 @@ def cell(column: pa.ChunkedArray, row: int) -> Any:
 
 
 def columns_of(tokens: Tokens) -> list[Column]:
-    """The columns in the order in which a page offers them."""
-    return [*written(tokens), *policies(tokens), *credit(tokens), *values_of(tokens), *updates_of(tokens)]
+    """The columns of the transcript in the order in which a page offers them; `updates_of` has more."""
+    return [*written(tokens), *policies(tokens), *credit(tokens), *values_of(tokens)]
 
 
 def written(tokens: Tokens) -> list[Column]:
@@ -176,9 +182,7 @@ def values_of(tokens: Tokens) -> list[Column]:
 
 def updates_of(tokens: Tokens) -> list[Column]:
     """What each update did: the weight of each term, the ratio, what was clipped, the push of the policy's
-    loss, and by how much the log-prob moved; nothing where the run did not record it."""
-    if tokens.step not in tokens.view.updates.steps:
-        return []
+    loss, and by how much the log-prob moved. UserError where the run did not record it."""
     found: list[Column] = []
     records = records_of(tokens.view, tokens.step, tokens.row)
     clip, name = clip_of(tokens.view.settings), clipped_term(tokens.view.settings)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,24 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from menon.errors import UserError
+from menon.record.layout import step_file
 from menon.record.reader import RunView, StepFiles
 from menon.record.spans import pieces_of
 from menon.unpacking import read_parquet
 from menon.workbench.answer_filter import files_of, whole
 from menon.workbench.answers import route
+from menon.workbench.reading import reading
 from menon.workbench.runs import Runs
-from menon.workbench.token_columns import Tokens, cell, columns_of, read_tokens, speaker
+from menon.workbench.token_columns import (
+    Column,
+    Tokens,
+    cell,
+    check_row,
+    columns_of,
+    read_tokens,
+    speaker,
+    updates_of,
+)
 
 BLOCK = 256
 """Tokens whose alternatives are sent at once."""
@@ -28,11 +38,13 @@ DIGITS = 7
 def routes(runs: Runs) -> list[Route]:
     def answer(request: Request) -> dict[str, Any]:
         view, files, step, row = asked(runs, request)
-        return answer_of(view, files, step, row)
+        with reading(files.path(step)):
+            return answer_of(view, files, step, row)
 
     def alternatives(request: Request) -> dict[str, Any]:
         view, files, step, row = asked(runs, request)
-        return alternatives_of(view, files, step, row, whole(request.query_params, "begin") or 0)
+        with reading(files.path(step)):
+            return alternatives_of(view, files, step, row, whole(request.query_params, "begin") or 0)
 
     place = "/api/run/{run}/step/{step:int}/answer/{row:int}"
     return [route(place, answer), route(f"{place}/alternatives", alternatives)]
@@ -45,23 +57,9 @@ def asked(runs: Runs, request: Request) -> tuple[RunView, StepFiles, int, int]:
     return view, files, request.path_params["step"], request.path_params["row"]
 
 
-def read(view: RunView, files: StepFiles, step: int, row: int) -> Tokens:
-    """`read_tokens`. UserError for a file that cannot be read, and a row that is not there."""
-    try:
-        return read_tokens(view, files, step, row)
-    except IndexError as error:
-        raise UserError(f"step {step} of {view.name} has {error} answers, and no answer {row}") from None
-    except (OSError, ValueError) as error:  # pyarrow's own are these
-        raise UserError(unreadable(files.path(step), error)) from None
-
-
-def unreadable(path: Path, error: Exception) -> str:
-    return f"{path.parent.name}/{path.name} cannot be read ({str(error).splitlines()[0][:200]})"
-
-
 def answer_of(view: RunView, files: StepFiles, step: int, row: int) -> dict[str, Any]:
     """An answer as the token inspector shows it: L tokens, prompt included."""
-    tokens = read(view, files, step, row)
+    tokens = read_tokens(view, files, step, row)
     stored, notes = tokens.stored, []
     pieces = None
     if "text" in stored and "text_start" in stored:
@@ -70,17 +68,9 @@ def answer_of(view: RunView, files: StepFiles, step: int, row: int) -> dict[str,
         notes.append(
             "This folder has no text of each token (run folder format 1), so their numbers are shown."
         )
-    columns = []
-    try:
-        columns = columns_of(tokens)
-    except (UserError, OSError, ValueError) as error:
-        notes.append(f"The record of the updates cannot be read: {str(error).splitlines()[0]}")
-        columns = columns_of(Tokens(stored, view, -1, row))
-    if files.folder == view.layout.transcripts and step not in view.updates.steps:
-        notes.append(
-            "What the updates of this step did to each token was not recorded; a run with record=full "
-            "records weights, ratios, clips and moves of every update, and the alternatives of each token."
-        )
+    columns = columns_of(tokens)
+    if files.folder == view.layout.transcripts:
+        columns += recorded(tokens, notes)
     one = {name: value for name, value in stored.items() if not isinstance(value, np.ndarray)}
     return {
         **one,
@@ -97,7 +87,24 @@ def answer_of(view: RunView, files: StepFiles, step: int, row: int) -> dict[str,
     }
 
 
-def as_sent(column: Any) -> dict[str, Any]:
+def recorded(tokens: Tokens, notes: list[str]) -> list[Column]:
+    """What the updates did, or a note why that is not shown."""
+    view, step = tokens.view, tokens.step
+    if step not in view.updates.steps:
+        notes.append(
+            "What the updates of this step did to each token was not recorded; a run with record=full "
+            "records weights, ratios, clips and moves of every update, and the alternatives of each token."
+        )
+        return []
+    try:
+        with reading(step_file(view.layout.updates, step)):
+            return updates_of(tokens)
+    except UserError as error:
+        notes.append(f"What the updates did is left out: {error}.")
+        return []
+
+
+def as_sent(column: Column) -> dict[str, Any]:
     """A column with as many digits as its numbers have."""
     values = [
         float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None for value in column.values.tolist()
@@ -109,20 +116,16 @@ def as_sent(column: Any) -> dict[str, Any]:
 def alternatives_of(view: RunView, files: StepFiles, step: int, row: int, begin: int) -> dict[str, Any]:
     """The alternatives of up to `BLOCK` tokens from `begin` on: for each the most probable tokens as [id,
     text, log-prob], or null where the policy did not write."""
-    path = files.path(step)
-    if "alternatives" not in files.columns(step):
+    stored_names = files.columns(step)
+    if "alternatives" not in stored_names:
         raise UserError("this run stored no alternatives; a run with record=full stores the 8 most probable")
-    try:
-        names = ["tokens", "is_action", "alternatives", "alternatives_logp", "text", "text_start"]
-        table = read_parquet(path, [name for name in names if name in files.columns(step)])
-        if row >= table.num_rows:
-            raise UserError(f"step {step} of {view.name} has {table.num_rows} answers, and no answer {row}")
-        stored: Mapping[str, Any] = {
-            name: table[name][row].as_py() if name.startswith("alternatives") else cell(table[name], row)
-            for name in table.column_names
-        }
-    except (OSError, ValueError) as error:
-        raise UserError(unreadable(path, error)) from None
+    names = ["tokens", "is_action", "alternatives", "alternatives_logp", "text", "text_start"]
+    table = read_parquet(files.path(step), [name for name in names if name in stored_names])
+    check_row(view, step, row, table.num_rows)
+    stored: Mapping[str, Any] = {
+        name: table[name][row].as_py() if name.startswith("alternatives") else cell(table[name], row)
+        for name in table.column_names
+    }
     pieces = dict(
         zip(stored["tokens"].tolist(), pieces_of(stored["text"], stored["text_start"].tolist()), strict=True)
     )
