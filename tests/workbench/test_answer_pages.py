@@ -1,5 +1,7 @@
 """The pages of answers, tokens and trees in a browser, on small runs and on hostile texts."""
 
+import time
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +14,7 @@ from menon.workbench.app import create
 from menon.workbench.runs import Runs
 from workbench_page import chromium, page_at, picture, served, wide
 
-SIZES = ((1200, "light"), (1200, "dark"), (390, "light"), (390, "dark"))
+SIZES = ((1200, "light"), (390, "dark"))
 HOSTILE = [
     "<script>window.hacked = 1</script>",
     "<img src=x onerror='window.hacked = 1'>",
@@ -31,17 +33,31 @@ def stored(folder, run, step, of="transcripts"):
 
 
 @pytest.fixture(scope="module")
-def site(answered, tmp_path_factory):
-    """The pages of the small runs, of one with hostile texts and of one with a long answer, and a browser."""
+def written(answered, tmp_path_factory):
+    """A folder with runs of one answer: `hostile`, and `long` of `LONG` tokens."""
     folder = tmp_path_factory.mktemp("written")
     about = (answered / "calculator" / "run.json").read_bytes()
-    words = [f"w{t % 97} " if t % 11 else "\n" for t in range(LONG)]
+    words = [*(f"w{t % 97} " if t % 11 else "\n" for t in range(LONG - 1)), "last"]
     for name, pieces in (("hostile", HOSTILE), ("long", words)):
         (folder / name / "transcripts").mkdir(parents=True)
         (folder / name / "run.json").write_bytes(about)
         pq.write_table(table_of(pieces), step_file(folder / name / "transcripts", 1))
-    with served(create(Runs([answered, folder]))) as address, chromium() as browser:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(answered, written):
+    """Opens a page of these runs in a browser."""
+    with served(create(Runs([answered, written]))) as address, chromium() as browser:
         yield lambda path, *size: page_at(browser, f"{address}/#/run/{path}", *size)
+
+
+def until(page, script):
+    """Waits until a script is true; the pages' policy refuses playwright's own way, which evaluates text."""
+    end = time.monotonic() + 10
+    while not page.evaluate(script):
+        assert time.monotonic() < end, f"{script} did not become true"
+        page.wait_for_timeout(30)
 
 
 def table_of(pieces):
@@ -78,13 +94,16 @@ def table_of(pieces):
     ],
 )
 def test_every_view_fits_and_says_nothing_odd(site, name, path):
-    for width, scheme in SIZES:
-        with site(path, width, scheme) as page:
+    with site(path) as page:
+        page.wait_for_selector(".card, .tok, .node")
+        for width, scheme in SIZES:
+            page.set_viewport_size({"width": width, "height": 800})
+            page.emulate_media(color_scheme=scheme)
             assert not wide(page)
-            shown = page.locator("#view").inner_text()
-            for odd in ("null", "undefined", "NaN", "[object"):
-                assert odd not in shown
             picture(page, f"{name}-{width}-{scheme}")
+        shown = page.locator("#view").inner_text()
+        for odd in ("null", "undefined", "NaN", "[object"):
+            assert odd not in shown
 
 
 @pytest.mark.parametrize(
@@ -110,12 +129,12 @@ def test_filters_change_the_list_and_the_address(site, answered):
     with site("chain/answers") as page:
         page.click("text=all steps")
         page.select_option("select[name=verdict]", "right")
-        page.wait_for_function("location.hash.includes('verdict=right')")
-        page.wait_for_function(f"document.querySelectorAll('.card').length === {right}")
+        until(page, "location.hash.includes('verdict=right')")
+        until(page, f"document.querySelectorAll('.card').length === {right}")
         assert page.locator(".card.wrong").count() == 0
         assert f"{right} of 32 answers of 2 steps" in page.locator("[role=status]").inner_text()
         page.fill("input[name=text]", "no answer says this")
-        page.wait_for_function("document.querySelectorAll('.card').length === 0")
+        until(page, "document.querySelectorAll('.card').length === 0")
 
 
 def test_the_start_against_now_can_be_narrowed(site):
@@ -124,7 +143,7 @@ def test_the_start_against_now_can_be_narrowed(site):
         button = page.locator("[aria-pressed=false]").first
         count = int(button.inner_text().split(": ")[1])
         button.click()
-        page.wait_for_function(f"document.querySelectorAll('.cards.two').length === {count}")
+        until(page, f"document.querySelectorAll('.cards.two').length === {count}")
 
 
 def test_tokens_show_their_numbers(site, answered):
@@ -169,7 +188,7 @@ def test_keys(site):
         assert page.locator("dialog").is_visible()
         page.keyboard.press("Escape")
         page.keyboard.press("n")
-        page.wait_for_function("location.hash.includes('/answer/2')")
+        until(page, "location.hash.includes('/answer/2')")
         page.wait_for_selector("h1:has-text('answer 2')")
         page.keyboard.press("p")
         page.wait_for_selector("h1:has-text('answer 1')")
@@ -184,12 +203,11 @@ def test_a_long_answer_has_few_elements_and_ends_where_it_ends(site):
         assert page.evaluate(most) < 4000
         page.keyboard.press("End")
         page.wait_for_selector(f"[data-t='{LONG}']")
-        page.wait_for_timeout(200)
+        place = f"document.querySelector(\"[data-t='{LONG}']\").getBoundingClientRect()"
+        page.wait_for_timeout(300)
+        assert page.evaluate(f"(({{ top, bottom }}) => top > 0 && bottom <= innerHeight)({place})")
         assert page.evaluate(most) < 4000
-        assert page.locator(f"[data-t='{LONG}']").inner_text() == f"w{(LONG - 1) % 97} "
-        assert page.locator(f"[data-t='{LONG}']").evaluate(
-            "(one) => one.getBoundingClientRect().top < innerHeight"
-        )
+        assert page.locator(f"[data-t='{LONG}']").inner_text() == "last"
 
 
 def test_a_tree_is_read_with_the_arrow_keys(site, answered):
@@ -207,3 +225,18 @@ def test_a_tree_is_read_with_the_arrow_keys(site, answered):
         page.keyboard.press("ArrowRight")
         page.keyboard.press("Enter")
         page.wait_for_selector(".tokens .tok")
+
+
+def test_a_newer_step_is_offered(site, written, answered):
+    """A step that is written while the page is open is offered, and shown when it is asked for."""
+    run = written / "growing"
+    (run / "transcripts").mkdir(parents=True)
+    (run / "run.json").write_bytes((answered / "calculator" / "run.json").read_bytes())
+    pq.write_table(table_of(["one"]), step_file(run / "transcripts", 1))
+    with site("growing/answers") as page:
+        page.wait_for_selector(".card")
+        assert page.locator(".newer").is_hidden()
+        pq.write_table(table_of(["two"]), step_file(run / "transcripts", 2))
+        page.locator(".newer").click(timeout=10_000)
+        page.wait_for_selector(".group-head:has-text('step 2')")
+        assert page.locator(".card > .text").inner_text() == "two"

@@ -18,6 +18,8 @@ SORTS = ("group", "reward", "length", "advantage", "step", "age")
 VERDICTS = ("right", "wrong", "unknown", "failed")
 CUT = 1200
 """Characters of an answer in a list; the whole is in the token inspector."""
+MOST = 48
+"""Answers of a list, where the page does not say."""
 SECONDS = 0.6
 """Time that one request spends on reading files; what is missing then is said, and asking again goes on."""
 
@@ -155,7 +157,10 @@ def list_of(rows: AnswerRows, files: StepFiles, query: Mapping[str, str]) -> dic
         has, unsearched = rows.having(files, answers, asked.text, until)
         kept &= has
     order = asked.order(answers, kept.nonzero()[0])
-    begin, most = whole(query, "offset") or 0, min(whole(query, "most") or 48, 200)
+    begin, most = (
+        whole(query, "offset") or 0,
+        min(MOST if (given := whole(query, "most")) is None else given, 200),
+    )
     shown = [answers.place(int(index)) for index in order[max(begin, 0) :][: max(most, 0)]]
     texts = {one.step: rows.texts(files, one) for one, _ in shown}
     return {

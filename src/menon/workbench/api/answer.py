@@ -1,6 +1,5 @@
 """One answer token by token: its text, every stored number of its tokens, the alternatives."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,9 +105,9 @@ def recorded(tokens: Tokens, notes: list[str]) -> list[Column]:
 
 def as_sent(column: Column) -> dict[str, Any]:
     """A column with as many digits as its numbers have."""
-    values = [
-        float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None for value in column.values.tolist()
-    ]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        unit = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(column.values))))
+        values = np.where(column.values == 0, 0.0, np.round(column.values * unit) / unit)
     about = {name: getattr(column, name) for name in ("name", "label", "unit", "about", "scale")}
     return {**about, "values": values}
 

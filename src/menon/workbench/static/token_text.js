@@ -3,8 +3,10 @@
 import { el } from "./page.js";
 import { visible } from "./visible.js";
 
-const LEAST = 60, MOST = 240; // tokens of a block, which ends with a line where it can
-const NEAR = "900px 0px";
+const LEAST = 50, MOST = 250; // tokens of a block, which ends with a line where it can
+const NEAR = "400px 0px";
+const AT_ONCE = 150; // tokens after which a frame has enough of them
+const FRAMES = 4; // frames after a jump in which the token is held in view
 const LINE = 23; // pixels, as in answers.css
 
 export class TokenText {
@@ -14,8 +16,8 @@ export class TokenText {
     this.element = el("div", { class: "tokens", tabindex: 0, role: "group", dir: "ltr",
       "aria-label": "the tokens of the answer; arrow keys move from token to token" });
     this.blocks = this.cut();
-    this.watcher = new IntersectionObserver((seen) => seen.forEach((one) =>
-      one.isIntersecting ? this.fill(one.target.block) : this.empty(one.target.block)), { rootMargin: NEAR });
+    this.waiting = new Set();
+    this.watcher = new IntersectionObserver((seen) => this.moved(seen), { rootMargin: NEAR });
     this.element.append(...this.blocks.map((block) => block.element));
     requestAnimationFrame(() => {
       this.estimate();
@@ -38,17 +40,42 @@ export class TokenText {
 
   /** Heights of blocks that were never shown, from their number of characters. */
   estimate() {
-    const wide = Math.max(20, Math.floor(this.element.clientWidth / 8));
+    const probe = el("span", {}, "x".repeat(100));
+    this.element.append(probe);
+    const one = probe.getBoundingClientRect().width / 100;
+    probe.remove();
+    const wide = Math.max(100, this.element.clientWidth - one);
     for (const block of this.blocks) {
       if (block.filled) continue;
       const text = this.pieces.slice(block.from, block.to).join("");
-      const lines = text.split("\n").map((line) => Math.max(1, Math.ceil(line.length / wide)));
+      const each = one + (block.to - block.from) / Math.max(1, text.length); // every token has a border
+      const lines = text.split("\n").map((line) => Math.max(1, Math.ceil(line.length * each / wide)));
       const count = lines.reduce((sum, one) => sum + one, 0) - (text.endsWith("\n") ? 1 : 0);
       block.element.style.height = `${count * LINE}px`;
     }
   }
 
+  moved(seen) {
+    for (const { target, isIntersecting, boundingClientRect } of seen) {
+      if (isIntersecting) this.waiting.add(target.block);
+      else this.empty(target.block, boundingClientRect.height);
+    }
+    this.work ??= requestAnimationFrame(() => this.fillSome());
+  }
+
+  /** Fills a few blocks in a frame, so that no frame takes long. */
+  fillSome() {
+    this.work = null;
+    let made = 0;
+    for (const block of this.waiting) {
+      this.fill(block);
+      if ((made += block.to - block.from) >= AT_ONCE) break;
+    }
+    if (this.waiting.size) this.work = requestAnimationFrame(() => this.fillSome());
+  }
+
   fill(block) {
+    this.waiting.delete(block);
     if (block.filled) return;
     block.filled = true;
     block.element.style.height = "";
@@ -57,9 +84,10 @@ export class TokenText {
     block.element.replaceChildren(...made);
   }
 
-  empty(block) {
+  empty(block, height) {
+    this.waiting.delete(block);
     if (!block.filled) return;
-    block.element.style.height = `${block.element.offsetHeight}px`;
+    block.element.style.height = `${height}px`;
     block.element.replaceChildren();
     block.filled = false;
   }
@@ -97,7 +125,14 @@ export class TokenText {
     const block = this.blocks.find((one) => t >= one.from && t < one.to);
     if (!block) return;
     this.fill(block);
-    this.at(t).scrollIntoView({ block: "nearest" });
+    this.keep(t, FRAMES);
+  }
+
+  /** Scrolls to a token, and again while blocks near it get their true heights. */
+  keep(t, frames) {
+    if (t !== this.current || !frames) return;
+    this.at(t)?.scrollIntoView({ block: "nearest" });
+    requestAnimationFrame(() => this.keep(t, this.waiting.size ? FRAMES : frames - 1));
   }
 
   at(t) {
@@ -106,5 +141,6 @@ export class TokenText {
 
   close() {
     this.watcher.disconnect();
+    cancelAnimationFrame(this.work);
   }
 }

@@ -4,6 +4,7 @@ import { verdict } from "../answer_card.js";
 import { textBlock, visible } from "../visible.js";
 
 const MOST = 48;
+const EVERY = 5000; // milliseconds between looks for a newer step
 const FIELDS = ["of", "step", "text", "reward_min", "reward_max", "length_min", "length_max", "age_min", "verdict", "finish",
   "reflects", "disagrees", "question", "group", "sort", "down"];
 
@@ -12,7 +13,8 @@ export async function show(place, { parts, query }) {
   const tab = (name, to) => el("a", { href: address(["run", parts[1], "answers"], { view: to }), "aria-current": (query.get("view") ?? "") === to ? "page" : null }, name);
   place.append(el("div", { class: "bar tabs" }, el("h1", {}, "Answers"), tab("every answer", ""), tab("start against now", "pairs")));
   await view.fill(place);
-  return () => view.stop.abort();
+  const timer = setInterval(() => view.look?.(), EVERY);
+  return () => { clearInterval(timer); view.stop.abort(); };
 }
 
 class List {
@@ -21,12 +23,13 @@ class List {
     this.state = el("p", { class: "faint", role: "status" });
     this.rows = el("div", { class: "groups" });
     this.more = el("button", { hidden: true, click: () => this.read(this.shown) }, "more");
+    this.newer = el("button", { hidden: true, class: "newer", click: () => this.read(0) });
   }
 
   async fill(place) {
     this.form = this.filters();
     const given = FIELDS.some((name) => !["of", "step"].includes(name) && this.query.get(name));
-    place.append(el("details", { open: given || innerWidth > 800 }, el("summary", {}, "Steps and filters"), this.form), this.state, this.rows, this.more);
+    place.append(el("details", { open: given || innerWidth > 800 }, el("summary", {}, "Steps and filters"), this.form), this.state, this.newer, this.rows, this.more);
     await this.read(0);
   }
 
@@ -61,6 +64,19 @@ class List {
     return form;
   }
 
+  /** Offers the answers of a newer step, which a run that goes on has written; what is read stays where it is. */
+  async look() {
+    const { of } = this.asked();
+    const found = await ask(`${this.path()}?${new URLSearchParams({ of: of ?? "training", most: 0 })}`).catch(() => null);
+    const newest = found?.there.at(-1);
+    this.newer.hidden = newest == null || newest === this.newest;
+    this.newer.textContent = `show the answers of step ${newest}, which has been written since`;
+  }
+
+  path() {
+    return `/api/run/${encodeURIComponent(this.run)}/answers`;
+  }
+
   set(name, value) {
     this.form.elements[name].value = value;
     this.read(0);
@@ -84,7 +100,7 @@ class List {
     const query = new URLSearchParams({ ...asked, offset, most: MOST });
     try {
       for (let found = null; !found || found.pending;) {
-        found = await ask(`/api/run/${encodeURIComponent(this.run)}/answers?${query}`, stop.signal);
+        found = await ask(`${this.path()}?${query}`, stop.signal);
         if (stop.signal.aborted) return;
         this.draw(found, offset);
       }
@@ -95,6 +111,8 @@ class List {
 
   draw(found, offset) {
     const asked = this.asked(), grouped = !asked.sort;
+    this.newest = found.there.at(-1);
+    this.newer.hidden = true;
     this.form.querySelector("datalist").replaceChildren(...found.there.slice(-500).map((step) => el("option", { value: step })));
     this.state.replaceChildren(...this.said(found, asked));
     if (!offset) this.rows.replaceChildren();
