@@ -64,7 +64,9 @@ class Inspector {
 
   room(panel) {
     const room = el("section");
-    panel(room, { run: this.run, step: this.step, row: this.row, of: this.of, begin: this.begin, count: this.count, add: (column) => this.add(column) });
+    const { run, step, row, of, begin, count } = this;
+    Promise.resolve(panel(room, { run, step, row, of, begin, count, add: (column) => this.add(column) }))
+      .catch((error) => room.append(el("p", { class: "bad", role: "alert" }, error.message)));
     return room;
   }
 
