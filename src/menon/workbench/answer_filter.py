@@ -61,7 +61,7 @@ class Filter:
             }
             kept &= masks[self.verdict]
         if self.finish:
-            kept &= answers.column("finish") == FINISHES.index(self.finish)  # type: ignore[arg-type]
+            kept &= answers.column("finish") == FINISHES.index(self.finish)
         for name in ("reflects", "disagrees"):
             if getattr(self, name):
                 kept &= answers.column(name).astype(bool)
