@@ -231,6 +231,11 @@ def test_segments_have_the_values_of_the_file(answered):
             assert one["error"] == pytest.approx(row["state_std"][t] / 3, abs=1e-7)  # of nine new answers
             pieces = pieces_of(row["text"], row["text_start"])
             assert one["text"] == "".join(pieces[t : one["end"]])
+            later = [cut for cut in cuts if cut > t]
+            end = row["state_value"][later[0]] if later else sum(row["reward"])
+            assert one["gain"] == pytest.approx(end - row["state_value"][t], abs=1e-6)
+            own = row["advantage"][t : one["end"]]
+            assert one["advantage"] == pytest.approx([min(own), max(own)])
         several += len(cuts) > 1
     assert several
 

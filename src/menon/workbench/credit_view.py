@@ -139,35 +139,33 @@ def chain_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def segments(
     row: Mapping[str, Any], acts: NDArray[np.bool_], begin: int, texts: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The segments of an answer with the value at their start and its standard error, and their advantage.
-    What stands before the first cut is a segment without a value."""
+    """The segments of an answer: the value at their start with its standard error, the gain (the value where
+    the next one starts, or the answer's reward, minus that), and the least and largest advantage of their
+    tokens. What stands before the first cut is a segment without a value."""
     if row.get("state_value") is None:
         return []
-    value, std, count = (
-        np.array(row[name], dtype=float) for name in ("state_value", "state_std", "state_count")
-    )
+    names = ("state_value", "state_std", "state_count")
+    value, std, count = (np.array(row[name], dtype=float) for name in names)
     cuts = (acts & ~np.isnan(value)).nonzero()[0].tolist()
     if not cuts:
         return []
-    bounds = [*([begin] if cuts[0] > begin else []), *cuts, len(acts)]
+    advantage = np.array(row.get("advantage") or np.full(len(acts), np.nan), dtype=float)
+    outcome = float(np.sum(row["reward"])) if row.get("reward") else row["score"]
     found = []
-    for low, high in pairwise(bounds):
-        valued = low in cuts
-        number = count[low] if valued else math.nan
-        own = (
-            [float(one) for one, act in zip(row["advantage"][low:high], acts[low:high], strict=True) if act]
-            if row.get("advantage")
-            else []
-        )
+    for low, high in pairwise([*([begin] if cuts[0] > begin else []), *cuts, len(acts)]):
+        end = value[high] if high < len(acts) else outcome
+        own = advantage[low:high][acts[low:high]]
+        error = float(std[low] / count[low] ** 0.5) if count[low] > 0 else math.nan
         found.append(
             {
                 "begin": low,
                 "end": high,
                 "text": "".join(texts[low:high]),
-                "value": float(value[low]) if valued else math.nan,
-                "error": float(std[low] / number**0.5) if valued and number > 0 else math.nan,
-                "samples": number,
-                "advantage": float(np.mean(own)) if own else math.nan,
+                "value": float(value[low]),
+                "error": error,
+                "samples": float(count[low]),
+                "gain": float(end - value[low]),
+                "advantage": [float(own.min()), float(own.max())] if len(own) else [math.nan, math.nan],
             }
         )
     return found

@@ -41,7 +41,7 @@ class Inspector {
     this.legend = el("div");
     this.details = el("div", { class: "details", "aria-live": "polite" });
     this.help = el("dialog", { class: "keys" }, el("h2", {}, "Keys"),
-      el("dl", {}, KEYS.map(([key, what]) => [el("dt", {}, key), el("dd", {}, what)])),
+      el("dl", {}, KEYS.flatMap(([key, what]) => [el("dt", {}, key), el("dd", {}, what)])),
       el("form", { method: "dialog" }, el("button", {}, "close")));
     const panels = el("div");
     place.append(this.head(), ...data.notes.map((note) => el("p", { class: "note" }, note)),
@@ -50,7 +50,7 @@ class Inspector {
           el("div", { class: "bar" }, el("label", {}, "colour by ", this.choice),
             el("button", { click: () => this.help.showModal(), title: "keys" }, "? keys")),
           this.legend,
-          el("details", { class: "prompt", open: (data.prompt ?? "").length < 1500 }, el("summary", {}, `prompt, ${short(this.begin)} tokens`),
+          el("details", { class: "prompt", open: (data.prompt ?? "").length < 1500 }, el("summary", {}, `prompt, ${short(this.begin)} ${this.begin === 1 ? "token" : "tokens"}`),
             textBlock(data.pieces ? data.pieces.slice(0, this.begin).join("") : data.prompt ?? "")),
           el("h2", {}, "Answer"), text.element, panels),
         el("aside", {}, this.details, this.forkList())), this.help);

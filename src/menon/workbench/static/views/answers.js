@@ -162,7 +162,8 @@ class List {
 
 class Pairs {
   constructor(run, query) {
-    Object.assign(this, { run, query, stop: new AbortController(), kind: query.get("kind") ?? "", of: query.get("of") ?? "evaluation" });
+    Object.assign(this, { run, query, stop: new AbortController(), kind: query.get("kind") ?? "", of: query.get("of") ?? "evaluation",
+      first: query.get("first"), last: query.get("last") });
     this.head = el("div", { class: "bar" });
     this.rows = el("div", { class: "groups" });
     this.more = el("button", { hidden: true, click: () => this.read(this.shown) }, "more");
@@ -176,8 +177,8 @@ class Pairs {
   }
 
   async read(offset) {
-    history.replaceState(null, "", address(["run", this.run, "answers"], { view: "pairs", of: this.of === "evaluation" ? "" : this.of, kind: this.kind }));
-    const query = new URLSearchParams({ of: this.of, kind: this.kind, offset });
+    history.replaceState(null, "", address(["run", this.run, "answers"], { view: "pairs", of: this.of === "evaluation" ? "" : this.of, kind: this.kind, first: this.first, last: this.last }));
+    const query = new URLSearchParams({ of: this.of, kind: this.kind, offset, first: this.first ?? "", last: this.last ?? "" });
     if (!offset) this.rows.replaceChildren();
     for (let found = null; !found || found.pending;) {
       found = await ask(`/api/run/${encodeURIComponent(this.run)}/pairs?${query}`, this.stop.signal);
@@ -198,7 +199,14 @@ class Pairs {
     }
     const button = (kind, text) => el("button", { "aria-pressed": this.kind === kind ? "true" : "false", click: () => { this.kind = kind; this.read(0); } }, text);
     return [button("", "all"), ...found.kinds.map((one) => button(one.kind, `${one.words[0]} → ${one.words[1]}: ${one.count}`)),
-      el("span", { class: "faint" }, `after step ${found.first} → after step ${found.last}`)];
+      el("span", { class: "faint" }, "after step ", this.choose(found, "first"), " → after step ", this.choose(found, "last"))];
+  }
+
+  /** A choice among the evaluations. */
+  choose(found, side) {
+    const made = el("select", { "aria-label": `the ${side} evaluation`, change: () => { this[side] = made.value; this.kind = ""; this.read(0); } },
+      found.there.map((step) => el("option", { value: step, selected: step === found[side] }, step)));
+    return made;
   }
 
   pair(pair, found) {

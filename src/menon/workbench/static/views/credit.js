@@ -19,7 +19,7 @@ export async function show(place, { parts, query }) {
   const link = (row, text) => el("a", { href: address(["run", run, "step", step, "answer", row]) }, text);
   if (data.kind === "tree") return void new Tree(data, link, +query.get("node")).fill(place);
   place.append(el("p", { class: "faint" }, {
-    segments: "Each segment shows the value where it begins (mean reward of new answers from there, ± standard error) and its advantage.",
+    segments: "Each segment shows the value where it begins (mean reward of new answers from there, ± standard error), what it gained, and the advantages of its tokens.",
     turns: "What the policy wrote, and what the environment answered, which is not learned from.",
     answers: "The answers of this group side by side; they have neither segments nor turns." }[data.kind]));
   place.append(el("div", { class: "cards wide" }, data.answers.map((one) => card(one, data.kind, link))));
@@ -36,8 +36,11 @@ function segment(one) {
   const sampled = one.samples > 0;
   const value = one.value == null ? "no value" : `value ${short(one.value)}${sampled ? ` ± ${short(one.error)}` : ""}`;
   const about = sampled ? `mean of ${one.samples} new answers` : "not estimated: it takes the value of the next, or the outcome";
-  return el("div", { class: `segment ${side(one.advantage)}`, tabindex: 0 },
-    el("div", { class: "edge" }, el("span", { title: about }, value), el("span", {}, `advantage ${short(one.advantage)}`)),
+  const [least, most] = one.advantage;
+  return el("div", { class: `segment ${side(one.gain)}` },
+    el("div", { class: "edge" }, el("span", { title: about }, value),
+      one.gain == null ? null : el("span", { title: "the value where the next segment begins, or the reward, minus this one" }, `gain ${signed(one.gain)}`),
+      el("span", { class: "faint", title: "of its tokens, as the losses read it" }, `advantage ${least === most ? short(least) : `${short(least)} to ${short(most)}`}`)),
     el("div", { class: "text" }, visible(one.text, true)));
 }
 
