@@ -149,12 +149,18 @@ class AnswerRows:
             return folder.steps[step][1]
         if time.monotonic() >= until:
             return None
+        if step in folder.steps:
+            folder.room += kept_bytes(folder.steps[step][1])
         found = read_step(file, step, folder.room)
-        if isinstance(found, StepAnswers) and found.texts is not None:
-            folder.room -= found.texts.nbytes
+        folder.room -= kept_bytes(found)
         folder.steps[step] = (stamp, found)
         folder.found[1].pop(step, None)
         return found
+
+
+def kept_bytes(found: StepAnswers | str) -> int:
+    """Bytes of the texts that are kept of a step."""
+    return found.texts.nbytes if isinstance(found, StepAnswers) and found.texts is not None else 0
 
 
 def read_step(file: Path, step: int, room: int = ROOM) -> StepAnswers | str:

@@ -129,7 +129,7 @@ class List {
 
   said(found, asked) {
     const { means } = found, steps = found.steps.length === 1 ? `step ${found.steps[0]}` : `${short(found.steps.length)} steps`;
-    if (!found.there.length) return [asked.of === "evaluation" ? "This run has no answers of evaluations yet." : "This run has not recorded a step yet."];
+    if (!found.there.length) return [asked.of === "evaluation" ? "This run has stored no answers of evaluations." : "This run has stored no answers: it has not finished a step yet, or it learns from given text."];
     if (!found.steps.length) return [`There is no such step; there are ${found.there[0]} to ${found.there.at(-1)}.`];
     return [`${short(found.total)} of ${short(found.of)} answers of ${steps}`,
       found.total ? `: mean reward ${short(means.score)}, right ${short(means.acc)}, ${short(means.length)} tokens, ${(100 * means.cut).toFixed(0)} % cut off. ` : ". ",
