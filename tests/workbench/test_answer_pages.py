@@ -208,6 +208,10 @@ def test_a_long_answer_has_few_elements_and_ends_where_it_ends(site):
         assert page.evaluate(f"(({{ top, bottom }}) => top > 0 && bottom <= innerHeight)({place})")
         assert page.evaluate(most) < 4000
         assert page.locator(f"[data-t='{LONG}']").inner_text() == "last"
+        strip = page.locator(".overview")
+        strip.click(position={"x": strip.bounding_box()["width"] / 2, "y": 5})
+        current = int(page.locator(".tokens .current").get_attribute("data-t"))
+        assert abs(current - LONG / 2) < LONG / 100
 
 
 def test_a_tree_is_read_with_the_arrow_keys(site, answered):

@@ -1,12 +1,14 @@
 // One answer token by token: what was stored about each token, as colours, as numbers, and as a list of forks.
 import { address, ask, el, short } from "../page.js";
 import { colouring } from "../colouring.js";
+import { Overview } from "../overview.js";
 import { PANELS } from "../token_panels.js";
 import { TokenText } from "../token_text.js";
 import { line, textBlock, tokenText, visible } from "../visible.js";
 import { verdict } from "../answer_card.js";
 
 const FORKS = 20;
+const LONG = 400; // tokens from which an answer has an overview
 const KEYS = [
   ["← →", "the token before or after"], ["Home, End", "the first or the last token"],
   ["f, F", "the next or the last of the forking tokens (highest entropy)"],
@@ -32,6 +34,7 @@ class Inspector {
     this.columns = data.columns;
     this.forks = forks(data);
     this.asked = new Map();
+    this.overview = this.count - this.begin > LONG ? new Overview(this.begin, this.count, (t) => this.go(t)) : null;
     this.text = new TokenText(data.pieces ?? data.tokens.map((id) => `[${id}]`), data.tokens, data.is_action, this.begin);
   }
 
@@ -52,14 +55,14 @@ class Inspector {
           this.legend,
           el("details", { class: "prompt", open: (data.prompt ?? "").length < 1500 }, el("summary", {}, `prompt, ${short(this.begin)} ${this.begin === 1 ? "token" : "tokens"}`),
             textBlock(data.pieces ? data.pieces.slice(0, this.begin).join("") : data.prompt ?? "")),
-          el("h2", {}, "Answer"), text.element, panels),
+          el("h2", {}, "Answer"), this.overview?.element, text.element, panels),
         el("aside", {}, this.details, this.forkList())), this.help);
     this.listen();
     this.offer();
     this.colourBy(this.columns.some((one) => one.name === this.colour) ? this.colour : first(this.columns));
     this.go(this.begin, false);
     for (const panel of PANELS) panels.append(this.room(panel));
-    return () => { document.removeEventListener("keydown", this.key); text.close(); };
+    return () => { document.removeEventListener("keydown", this.key); text.close(); this.overview?.close(); };
   }
 
   room(panel) {
@@ -111,6 +114,7 @@ class Inspector {
     this.choice.value = column ? name : "";
     const colours = column ? colouring(column) : { level: () => "", legend: () => el("div", { class: "legend" }) };
     this.text.paint(colours.level);
+    this.overview?.paint(colours.level);
     this.legend.replaceChildren(colours.legend());
   }
 
