@@ -36,8 +36,8 @@ async function open() {
 
 function trail({ parts }) {
   return parts.map((part, i) => {
-    const above = parts.slice(0, i + 1);
-    return VIEWS.some(([form]) => form.test(above.join("/"))) ? el("a", { href: address(above) }, part) : el("span", {}, part);
+    const there = parts.slice(0, i + 1);
+    return VIEWS.some(([form]) => form.test(there.join("/"))) ? el("a", { href: address(there) }, part) : el("span", { class: "faint" }, part);
   });
 }
 
