@@ -1,6 +1,7 @@
 """The pages of answers, tokens and trees in a browser, on small runs and on hostile texts."""
 
 import time
+from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,11 +64,11 @@ def until(page, script):
 def table_of(pieces):
     """A transcript with one answer of these tokens after a prompt of one."""
     whole = ["".join(HOSTILE[:3]), *pieces]
-    ends = [sum(map(len, whole[:t])) for t in range(len(whole))]
+    starts = [0, *accumulate(map(len, whole[:-1]))]
     lists = {
         "tokens": (list(range(len(whole))), pa.int64()),
         "is_action": ([False] + [True] * len(pieces), pa.bool_()),
-        "text_start": (ends, pa.int32()),
+        "text_start": (starts, pa.int32()),
         "entropy": ([0.0] + [t % 7 / 7 for t in range(len(pieces))], pa.float32()),
     }
     one = {
