@@ -6,20 +6,10 @@ pytest.importorskip("starlette")
 from starlette.testclient import TestClient
 
 from menon.errors import UserError
-from menon.python import train
 from menon.workbench.app import create
 from menon.workbench.guard import POLICY
 from menon.workbench.runs import Runs
 from workbench_page import chromium, page_at, picture, served, wide
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    """A folder with one run of two steps."""
-    path = tmp_path_factory.mktemp("runs")
-    small = {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, "heldout": 8, "max_new_tokens": 12}
-    train("grpo", out=str(path / "one"), seed=1, device="cpu", **small)
-    return path
 
 
 def client(folder, token=None, **more):

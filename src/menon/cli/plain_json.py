@@ -28,16 +28,16 @@ def plain(value: Any) -> Any:
     >>> plain({"a": (1, float("nan")), 2: None})
     {'a': [1, None], '2': None}
     """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
         return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
     if hasattr(value, "tolist"):  # numbers and arrays of numpy
         return plain(value.tolist())
     return str(value)

@@ -5,6 +5,9 @@ import { address, el } from "./page.js";
 const VIEWS = [
   [/^$/, "listing"],
   [/^playground$/, "playground"],
+  [/^run\/[^/]+\/answers$/, "answers"],
+  [/^run\/[^/]+\/step\/\d+\/answer\/\d+$/, "answer"],
+  [/^run\/[^/]+\/step\/\d+\/tree\/\d+$/, "credit"],
 ];
 
 let leave = null;
@@ -33,7 +36,10 @@ async function open() {
 }
 
 function trail({ parts }) {
-  return parts.map((part, i) => el("a", { href: address(parts.slice(0, i + 1)) }, part));
+  return parts.map((part, i) => {
+    const there = parts.slice(0, i + 1);
+    return VIEWS.some(([form]) => form.test(there.join("/"))) ? el("a", { href: address(there) }, part) : el("span", { class: "faint" }, part);
+  });
 }
 
 addEventListener("hashchange", open);
