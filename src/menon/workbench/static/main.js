@@ -24,7 +24,7 @@ async function open() {
   leave?.();
   leave = null;
   document.getElementById("where").replaceChildren(...trail(route));
-  const fresh = el("div");
+  const fresh = el("div", { class: `of-${known?.[1]}` }); // stylesheets of views begin with it
   place.replaceChildren(fresh);
   try {
     if (!known) throw new Error("there is no such page");
