@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from menon.assembly.run import in_words
+from menon.cli import main
 from menon.config import Control
 from menon.errors import UserError
 from menon.record.budget import Budget
@@ -38,7 +39,7 @@ class TwoSteps(Budget):
         return len(self.steps) >= 2
 
 
-def test_it_ends_with_an_evaluation_and_goes_on_as_if_it_had_not(tmp_path):
+def test_it_ends_with_an_evaluation_and_goes_on_as_if_it_had_not(tmp_path, capsys):
     watch = drive(tmp_path / "cut", replace(tiny_run(), budget=TwoSteps(300.0)))
     assert watch.steps == [1, 2]
     assert watch.evaluations == [0, 2]
@@ -48,6 +49,10 @@ def test_it_ends_with_an_evaluation_and_goes_on_as_if_it_had_not(tmp_path):
     report = json.loads((tmp_path / "cut" / "report.json").read_text())
     assert (report["steps"], report["minutes"]) == (2, 5.0)
     assert report["after"] == RunView(tmp_path / "cut").evaluation(2)
+    assert main(["report", str(tmp_path / "cut"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["page"] == str(tmp_path / "cut" / "report.html")
+    assert [(one["step"], one["report"]["minutes"]) for one in said["runs"]] == [(2, 5.0)]
     assert drive(tmp_path / "cut").steps == [3, 4]
     drive(tmp_path / "whole")
     assert traces(tmp_path / "cut") == traces(tmp_path / "whole")
