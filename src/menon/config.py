@@ -262,6 +262,9 @@ class Control:
     """The run folder."""
     steps: int = 30
     """Number of training steps, each from prompts to an improved model."""
+    minutes: float | None = None
+    """Most minutes of a command, its last evaluation included; null: no limit. The run ends before the step
+    that would exceed them, and --resume goes on with as many again."""
     save_every: int = 20
     """Steps between checkpoints; 0: only the last one."""
     save_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -276,13 +279,16 @@ class Control:
     tracker: Tracker | None = None
     """Where the numbers are mirrored; null: nowhere."""
     wandb_project: str = "menon"
-    """The project of Weights & Biases that a mirrored run belongs to."""
+    """The project of wandb or trackio, or the experiment of MLflow."""
     record: Literal["lean", "full"] = "lean"
-    """How much of each token is stored. full: also, for every update and term, each token's weight and the
-    policy's log-probs before and after it, and the most probable tokens beside each token that was drawn."""
+    """How much of each token is stored. full: also, for every update and term, each token's weight, the
+    policy's log-probs before and after it and entropies before it, and the most probable tokens beside each
+    token that was drawn."""
 
     def __post_init__(self) -> None:
         at_least(1, "steps", self.steps)
+        if self.minutes is not None and self.minutes <= 0:
+            raise UserError(f"minutes is {self.minutes:g}; give it a positive number, or leave it out")
         for name in ("seed", "save_every", "evaluate_every"):
             at_least(0, name, getattr(self, name))
 

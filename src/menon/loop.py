@@ -15,6 +15,7 @@ import numpy as np
 from menon.errors import NothingLearned, UserError
 from menon.record import checkpoint
 from menon.record.asynchrony import asynchrony
+from menon.record.budget import Budget
 from menon.record.checkpoint import Snapshot
 from menon.record.clock import Clock
 from menon.record.folder import RunFolder, restart_command, resume_command, writing
@@ -65,6 +66,8 @@ class Run:
     """What the losses of a run on given text say of held-out rows, with each evaluation."""
     probe: Callable[[], Mapping[str, Any]] = dict
     """Further measurements of the policy before the first step and after the last one (`eval.probe`)."""
+    budget: Budget = field(default_factory=lambda: Budget(None))
+    """The time that this session may take; it ends before the step that would exceed it."""
     save_every: int = 0
     """Steps between checkpoints; 0: only the last one. A stop request always saves."""
     evaluate_every: int = 0
@@ -144,8 +147,11 @@ def loop(
             keep_best(run, folder, step, state, place)
             stopped = asked() or stop()
             while step < run.steps and not stopped:
+                start = time.perf_counter()
                 report, state = advance(run, folder, watch, step + 1, state)
                 step, place = step + 1, run.source.state()
+                run.budget.stepped(time.perf_counter() - start)
+                run = within_budget(run, watch, step)
                 stopped = asked() or stop()
                 session.reached(step)
                 check_signal(run, folder, watch, report, signs)
@@ -215,6 +221,7 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
         numbers = {name: value for name, value in numbers.items() if name not in OF_ACCURACY}
     with writing(folder.path):
         folder.record_evaluation(step, numbers, graded, run.spans, time.perf_counter() - start)
+    run.budget.evaluated(time.perf_counter() - start)
     watch.evaluated(step, numbers)
     if step == 0 and graded:
         for sign in first_signs(graded, folder.settings, run.advice):
@@ -222,6 +229,18 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
     found = after_evaluation(folder.view.evaluations, folder.metrics(), folder.settings)
     if found is not None and found.kind not in folder.view.signs:
         warn(folder, watch, step, found)
+
+
+def within_budget(run: Run, watch: Watcher, step: int) -> Run:
+    """The run, which ends with this step if another one would exceed its budget of time."""
+    if step >= run.steps or not run.budget.over or run.budget.seconds is None:
+        return run
+    watch.notify(
+        f"ends after step {step} of {run.steps}: another one and the evaluation after it would take longer "
+        f"than minutes={run.budget.seconds / 60:g}"
+    )
+    run.budget.ended = True
+    return replace(run, steps=step)
 
 
 def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bool) -> dict[str, Any]:
@@ -233,6 +252,7 @@ def conclude(run: Run, folder: RunFolder, watch: Watcher, step: int, stopped: bo
         "before": folder.evaluation(0),
         "after": None if stopped else folder.evaluation(step),
         "warnings": folder.view.warnings,
+        **({"minutes": (run.budget.seconds or 0) / 60} if run.budget.ended else {}),
         **({"left_out": dict(run.left_out)} if run.left_out else {}),
         **({"asynchrony": beside} if (beside := asynchrony(folder.view)) else {}),
     }

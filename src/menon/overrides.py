@@ -81,6 +81,9 @@ class Overrides(TypedDict, total=False):
     """The run folder."""
     steps: int
     """Number of training steps, each from prompts to an improved model."""
+    minutes: float | None
+    """Most minutes of a command, its last evaluation included; null: no limit. The run ends before the
+    step that would exceed them, and --resume goes on with as many again."""
     save_every: int
     """Steps between checkpoints; 0: only the last one."""
     save_dtype: Literal["auto", "float32", "bfloat16"]
@@ -92,14 +95,14 @@ class Overrides(TypedDict, total=False):
     stop_without_signal: bool
     """Stop after ten steps in a row that taught nothing; false: only warn. These are steps of equal
     rewards, without a gradient, or with skipped updates."""
-    tracker: Literal["tensorboard", "wandb", "both"] | None
+    tracker: Literal["tensorboard", "wandb", "both", "mlflow", "trackio"] | None
     """Where the numbers are mirrored; null: nowhere."""
     wandb_project: str
-    """The project of Weights & Biases that a mirrored run belongs to."""
+    """The project of wandb or trackio, or the experiment of MLflow."""
     record: Literal["lean", "full"]
-    """How much of each token is stored. full: also, for every update and term, each token's weight and
-    the policy's log-probs before and after it, and the most probable tokens beside each token that
-    was drawn."""
+    """How much of each token is stored. full: also, for every update and term, each token's weight,
+    the policy's log-probs before and after it and entropies before it, and the most probable tokens
+    beside each token that was drawn."""
     data: str | None
     """Questions and answers: a file or folder, or hub:NAME. Files are JSONL, JSON, CSV or Parquet,
     folders those of the library datasets."""
@@ -210,7 +213,8 @@ class Overrides(TypedDict, total=False):
     threads: int | None
     """Threads; null: as many as are free."""
     dtype: Literal["float32", "bfloat16", "float64"]
-    """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights."""
+    """Dtype of the weights that compute. With bfloat16 the optimiser keeps float32 weights. dtype=auto
+    takes bfloat16 where the device multiplies in it, else float32."""
     device: str
     """auto (cuda if there is one), cpu, cuda, cuda:1, ..."""
     ranks: int

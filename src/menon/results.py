@@ -106,6 +106,11 @@ class Report(TypedDict):
     """What the run was warned of."""
     left_out: NotRequired[dict[str, int]]
     """Rows of given text that were not learned from, by reason."""
+    minutes: NotRequired[float]
+    """The budget that ended the run before its last step."""
+    verdict: NotRequired[dict[str, Any]]
+    """Whether it learned: `found`, the difference of the held-out questions with its interval, and all of it
+    as a `sentence` (`menon.study.verdict`)."""
     drift: NotRequired[Drift]
 
 

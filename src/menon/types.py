@@ -426,9 +426,10 @@ class UpdateRecord:
     weight: Floats
     """[n] share of each token in the update's loss, coefficient and corrections included; 0: not in it."""
     logp_before: Floats | None = None
-    """[n] log-probs of the policy before the update, at the sampling temperature."""
+    """[n] log-probs of the policy before the update, at the sampling temperature; below, those after it."""
     logp_after: Floats | None = None
-    """[n] the same after it."""
+    entropy_before: Floats | None = None
+    """[n] entropies of the policy before the update, in nats; None in folders of earlier versions."""
 
 
 @dataclass(frozen=True)

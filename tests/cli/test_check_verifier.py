@@ -113,3 +113,16 @@ def test_gold_answers_through_their_own_verifier(tmp_path, capsys):
     assert out[-1] == "right=1 of=4 unreadable=0"
     assert main(["check", "data", file, "reward=format"]) == 2
     assert "it is not known how an answer is stated for the reward 'format'" in capsys.readouterr().err
+
+
+def test_the_check_as_json(tmp_path, capsys):
+    cases = [("1/2", "0.5", True), ("1/2", "2", True)]
+    file = tmp_path / "cases.jsonl"
+    rows = [
+        {"gold": gold, "response": f"\\boxed{{{said}}}", "expected": right} for gold, said, right in cases
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["check", "verifier", str(file), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["check"], found["good"]) == ("verifier", False)
+    assert any("2 cases" in line for line in found["lines"])

@@ -75,6 +75,13 @@ def test_what_changed_is_counted(run, capsys):
     assert out[-1] == f"stored in {run / 'rescore_math.json'}"
 
 
+def test_the_numbers_as_json(run, capsys):
+    assert main(["rescore", str(run), "--reward", "math", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((run / "rescore_math.json").read_text())
+    assert (found["answers"], found["old"]["failed"]) == (5, 1)
+
+
 def test_a_reward_sees_the_answers_as_the_run_did(run):
     (run / "own.py").write_text(
         "def own(prompt, completion, answer, finish, completion_ids):\n"

@@ -84,7 +84,7 @@ MAY: dict[str, set[str]] = {
     "source": DATA | {"menon.source"} | PROTOCOLS,
     "record": DATA
     | {"menon.record", "menon.state_codec", "menon.settings", "menon.intervals", "menon.__version__"}
-    | {"pyarrow", "safetensors", "psutil", "wandb"}
+    | {"pyarrow", "safetensors", "psutil", "wandb", "mlflow", "trackio"}
     | PROTOCOLS,
     "step": DATA | {"menon.record", "menon.update"} | PROTOCOLS,
     "loop": DATA | {"menon.record", "menon.step"} | PROTOCOLS,

@@ -2,6 +2,8 @@
 nothing."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,7 +136,7 @@ def test_both_trackers_at_once(tmp_path, monkeypatch):
 
 
 def test_both_need_both_packages(monkeypatch):
-    monkeypatch.setattr(trackers, "MIRRORS", {"json": None, "nowhere": None})
+    monkeypatch.setattr(trackers, "BOTH", ("json", "nowhere"))
     with pytest.raises(UserError, match="tracker=both needs the package nowhere; install it by"):
         check("both")
 
@@ -246,4 +248,47 @@ def test_wandb_offline_holds_each_step_once_after_a_resume(tmp_path, monkeypatch
     assert [step for step, _ in rows] == [0, 1, 2, 3, 4]
     assert [items["acc/mean"] for step, items in rows if step] == [
         line["acc/mean"] for line in lines_of(path)
+    ]
+
+
+@pytest.fixture
+def clean(monkeypatch, tmp_path):
+    """No service is configured, and trackio has a folder of its own."""
+    for name in ("MLFLOW_TRACKING_URI", "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_mlflow_holds_the_record_once(tmp_path, clean):
+    """Of a run in two sessions, by the installed package."""
+    mlflow = pytest.importorskip("mlflow")
+    session(tmp_path / "run", "mlflow", stop_after=2)[0].close()
+    session(tmp_path / "run", "mlflow")[0].close()
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'run' / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("menon").experiment_id])
+    history = client.get_metric_history(run.info.run_id, "reward/mean")
+    lines = lines_of(tmp_path / "run")
+    assert sorted((one.step, one.value) for one in history) == [
+        (line["step"], line["reward/mean"]) for line in lines
+    ]
+
+
+def test_trackio_holds_the_record_once(tmp_path, clean):
+    """Of a run in two sessions, by the installed package, in a process of its own: trackio reads its folder
+    when it is imported."""
+    pytest.importorskip("trackio")
+    code = (
+        "import sys; sys.path[:0] = sys.argv[2:]\nfrom pathlib import Path\n"
+        "from test_trackers import session\n"
+        "session(Path(sys.argv[1]), 'trackio', stop_after=2)[0].close()\n"
+        "session(Path(sys.argv[1]), 'trackio')[0].close()\n"
+        "import json\nfrom trackio.sqlite_storage import SQLiteStorage as S\n"
+        "(name,) = S.get_runs('menon')\nprint(json.dumps(S.get_logs('menon', name)))"
+    )
+    here = Path(__file__).parent
+    words = [sys.executable, "-c", code, str(tmp_path / "run"), str(here), str(here.parent / "support")]
+    environment = {**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio")}
+    found = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    logs = json.loads(found.splitlines()[-1])
+    assert [(one["step"], one["reward/mean"]) for one in logs if "reward/mean" in one] == [
+        (line["step"], line["reward/mean"]) for line in lines_of(tmp_path / "run")
     ]

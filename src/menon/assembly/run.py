@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from menon.record.trackers import Tracker
 
 LATER = (
-    *("steps", "save_every", "save_dtype", "evaluate_every", "stop_without_signal", "tracker"),
+    *("steps", "minutes", "save_every", "save_dtype", "evaluate_every", "stop_without_signal", "tracker"),
     *("wandb_project", "ranks"),
 )
 """Settings that a resumed run may change, because they do not affect the steps that are done. Another number
@@ -254,10 +255,12 @@ def drive(
 ) -> dict[str, Any]:
     """Builds the run, opens its folder, and runs the loop; notices about the data are shown above its
     progress."""
+    began = time.perf_counter()
     from menon.assembly.adapter_advice import advice_on_rate
     from menon.assembly.build import build
     from menon.assembly.given import build_given
     from menon.loop import loop
+    from menon.record.budget import Budget
     from menon.record.trackers import check
     from menon.study.report import at_the_end
 
@@ -265,15 +268,32 @@ def drive(
         check(config.control.tracker)
     notes = list(advice_on_rate(config.models.policy, config.recipe, config.scale))
     building = build if config.rows is None else build_given
+    minutes = config.control.minutes
+    budget = Budget(None if minutes is None else 60 * minutes, began)
     with building(config, notes.append) as run, open_folder(run) as folder:
         machine = f"{run.header['machine']}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})"
         with (
-            show({**run.header, "machine": machine}) as watch,
+            show({**run.header, "machine": machine, **in_words(minutes, run.steps)}) as watch,
             tracked(watch, config.control.tracker, folder.settings) as seen,
         ):
             for note in notes:
                 watch.notify(note)
-            return loop(replace(run, present=lambda path: at_the_end(path, watch.notify)), folder, seen)
+            present = partial(at_the_end, notify=watch.notify)
+            return loop(replace(run, present=present, budget=budget), folder, seen)
+
+
+def in_words(minutes: float | None, steps: int) -> dict[str, str]:
+    """The line of the header about a budget of time.
+
+    >>> in_words(5, 30)
+    {'budget': 'at most 5 minutes and 30 steps; the evaluation after the last step counts'}
+    """
+    if minutes is None:
+        return {}
+    return {
+        "budget": f"at most {minutes:g} minute{'s' * (minutes != 1)} and {steps:,} steps; the evaluation "
+        "after the last step counts"
+    }
 
 
 @contextmanager

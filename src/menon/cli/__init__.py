@@ -53,6 +53,7 @@ Menon: reinforcement learning with verifiable rewards on language models.
   menon show RUN step=5                        what a step wrote: every group's question and rewards
   menon show RUN step=5 group=3                a group's answers: reward, advantage, ratios; or a tree
   menon show RUN step=5 group=3 answer=2       an answer token by token: probability, entropy, ratio
+  menon replay RUN step=5 kl_cov               what another algorithm would have done with a step's text
   menon rescore RUN --reward math              what another reward says of the answers that a run has stored
   menon help NAME                              a setting, recipe, part or metric, such as reward, gspo, kl/old
   menon cluster up HOST HOST                   Ray on plain hosts, for placement=ray; down ends it
@@ -88,6 +89,7 @@ COMMANDS = {
     "rescore": "rescore:rescore",
     "export": "export:export",
     "show": "show:show",
+    "replay": "replay:replay",
     "workbench": "workbench:workbench",
     "serve": "serve:serve",
     "import": "import_run:import_run",

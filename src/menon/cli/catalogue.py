@@ -265,7 +265,14 @@ GROUPS = (
         "step",
         "how much is written and learned in a step, and by which loss",
         (
-            *("steps", "stop_without_signal", "prompts_per_step", "samples_per_prompt", "max_new_tokens"),
+            *(
+                "steps",
+                "minutes",
+                "stop_without_signal",
+                "prompts_per_step",
+                "samples_per_prompt",
+                "max_new_tokens",
+            ),
             *("temperature", "top_p"),
             *(
                 "top_k",

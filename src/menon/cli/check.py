@@ -1,9 +1,12 @@
 """`menon check WHAT`: compares what rewards, data and samplers do with what they should, before a run."""
 
 import inspect
+import io
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 
+from menon.cli.plain_json import json_alone, print_json
 from menon.cli.words import understand
 from menon.errors import UserError
 
@@ -20,7 +23,23 @@ def check(words: Sequence[str]) -> int:
     """Holds rewards and data against what they should say: a verifier or a judge against labelled answers,
     the code reward against labelled programs, a run against the first answers that it would draw, a data
     set's gold answers against the reward, a sampler against the trainer's weights, a run's gradient against
-    the same by another cut and on ranks. Exit code 1 if one is not right."""
+    the same by another cut and on ranks. Exit code 1 if one is not right.
+
+    --json prints one JSON object in place of the lines: `check`, `good`, and the `lines` as they would have
+    been printed.
+    """
+    rest, alone = json_alone(words)
+    if not alone:
+        return checked(rest)
+    with redirect_stdout(io.StringIO()) as said:
+        code = checked(rest)
+    lines = [line for line in said.getvalue().splitlines() if line]
+    print_json({"check": rest[0], "good": code == 0, "lines": lines})
+    return code
+
+
+def checked(words: Sequence[str]) -> int:
+    """Does what the words name, and prints lines about it; returns the exit code."""
     if words and words[0] == "data":
         from menon.cli.check_data import check_data
 

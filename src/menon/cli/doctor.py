@@ -30,6 +30,8 @@ EXTRAS = {
     "ray": ("ray",),
     "verifiers": ("verifiers",),
     "trackers": ("tensorboard", "wandb"),
+    "mlflow": ("mlflow",),
+    "trackio": ("trackio",),
     "eval": ("lm-eval", "nltk", "langdetect", "accelerate"),
     "bench": ("trl",),
     "docs": ("zensical", "mdformat", "mdformat-gfm"),

@@ -1,11 +1,13 @@
 """`menon report`: the page of a run that is done, stopped or under way, or of several beside each other."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from menon import threads
 from menon.assembly.run import use
+from menon.cli.plain_json import json_alone, print_json
 from menon.cli.words import understand
 from menon.errors import UserError
 from menon.record.layout import PIPELINE, SWEEP, Layout
@@ -27,27 +29,44 @@ def report(words: Sequence[str]) -> int:
     the sweep, else several.html beside the first run, or out=FILE.html.
 
     Of the folder of a pipeline it writes a table of its stages, with links to their pages.
+
+    --json prints, in place of the tables, one JSON object: the page and the numbers of each run.
     """
-    found = understand(words, no_option=USAGE)
+    rest, alone = json_alone(words)
+    found = understand(rest, no_option=USAGE)
     settings = found.settings
     if not found.plain or settings.keys() - {"out"}:
         raise UserError(USAGE)
     folders = [Path(word) for word in found.plain]
     if len(folders) > 1 or (folders[0] / SWEEP).exists():
-        return several(folders, settings.get("out"))
+        return several(folders, settings.get("out"), alone)
     if (folders[0] / PIPELINE).exists():
-        return of_stages(folders[0], settings)
+        return of_stages(folders[0], settings, alone)
     if "out" in settings:
         raise UserError("the page of one run is report.html in its folder; leave out= out")
     use(threads.choose({}), "auto")
     from menon.study.report import report as made
 
-    made(folders[0], lambda sentence: print(f"menon: {sentence}"))
-    print(f"the report is in {Layout(folders[0]).page}", flush=True)
+    told = sys.stderr if alone else sys.stdout
+    made(folders[0], lambda sentence: print(f"menon: {sentence}", file=told))
+    page = Layout(folders[0]).page
+    if alone:
+        print_json({"page": str(page), "runs": [numbers_of(folders[0])]})
+        return 0
+    print(f"the report is in {page}", flush=True)
     return 0
 
 
-def of_stages(folder: Path, settings: Tree) -> int:
+def numbers_of(folder: Path) -> dict[str, Any]:
+    """A run's line in a list, and its report if it has finished."""
+    from menon.record.reader import RunView
+    from menon.study.listing import line_of
+
+    view = RunView.open(folder)
+    return {**line_of(view), "report": view.report}
+
+
+def of_stages(folder: Path, settings: Tree, alone: bool) -> int:
     """Writes the page of a pipeline and prints its table."""
     from menon.pipeline.folder import PipelineView, table_of
     from menon.pipeline.page import write_page
@@ -56,12 +75,15 @@ def of_stages(folder: Path, settings: Tree) -> int:
         raise UserError("the page of a pipeline is report.html in its folder; leave out= out")
     view = PipelineView.open(folder)
     write_page(view)
+    if alone:
+        print_json({"page": str(Layout(folder).page), "stages": view.report})
+        return 0
     print("\n".join(table_of(view.report).aligned()))
     print(f"\nthe report is in {Layout(folder).page}", flush=True)
     return 0
 
 
-def several(folders: Sequence[Path], out: str | None) -> int:
+def several(folders: Sequence[Path], out: str | None, alone: bool) -> int:
     """Writes the page of several runs and prints their table."""
     from menon.study.comparison import arms_table, write_page
 
@@ -72,6 +94,10 @@ def several(folders: Sequence[Path], out: str | None) -> int:
         raise UserError(f"the page cannot be written to {file}; name a file in a folder that exists")
     title = folders[0].resolve().name if sweep else ", ".join(group.name for group in groups)
     write_page(file, title, groups)
+    if alone:
+        found = [numbers_of(run.path) for group in groups for run in group.runs]
+        print_json({"page": str(file), "runs": found})
+        return 0
     print("\n".join(arms_table(groups).aligned()))
     print(f"\nthe report is in {file}", flush=True)
     return 0

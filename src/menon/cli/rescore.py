@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from menon.cli.check_verifier import reward_named
+from menon.cli.plain_json import json_alone, print_json
 from menon.cli.words import understand
 from menon.errors import UserError
 from menon.parts import close
@@ -25,8 +26,9 @@ GRADED = ["graded_text"]
 def rescore(words: Sequence[str]) -> int:
     """Grades the answers that a run has stored with another reward (--reward X; for math also ways=lenient).
     Prints the means of both rewards and where they differ, and stores these numbers in the run's folder as
-    rescore_NAME.json."""
-    view, reward, ways = asked_by(words)
+    rescore_NAME.json. --json prints these numbers as JSON and nothing else."""
+    rest, alone = json_alone(words)
+    view, reward, ways = asked_by(rest)
     made = reward_named(reward, ways)
     try:
         pairs = regrade(view, made)
@@ -37,6 +39,9 @@ def rescore(words: Sequence[str]) -> int:
 
     file = view.path / f"rescore_{re.sub(r'[^A-Za-z0-9]+', '_', reward).strip('_')}.json"
     disk.write_json(file, numbers)
+    if alone:
+        print_json(numbers)
+        return 0
     for line in table(numbers):
         print(line)
     print(f"stored in {file}")

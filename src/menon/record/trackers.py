@@ -1,9 +1,13 @@
-"""Copies a run's numbers to TensorBoard and Weights & Biases. `metrics.jsonl` stays the authoritative record,
-and a failing tracker does not stop a run."""
+"""Copies a run's numbers to TensorBoard, Weights & Biases, MLflow and trackio. `metrics.jsonl` stays the
+authoritative record, and a failing tracker does not stop a run."""
 
 import importlib.util
+import io
 import os
+import re
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,7 +16,7 @@ from menon.record import disk
 from menon.record.layout import Layout
 from menon.settings import setting
 
-Tracker = Literal["tensorboard", "wandb", "both"]
+Tracker = Literal["tensorboard", "wandb", "both", "mlflow", "trackio"]
 Numbers = Mapping[str, Any]
 LEFT_OUT = ("time/other", "refl/per_pattern/")
 """Beginnings of the names that only metrics.jsonl has: dozens of curves that explain nothing at a glance."""
@@ -85,12 +89,111 @@ class WandB:
         self.run.finish()
 
 
-MIRRORS: dict[str, Callable[..., Mirror]] = {"tensorboard": TensorBoard, "wandb": WandB}
+class MLflow:
+    """One run of an MLflow experiment, in the database RUN/mlflow.db, or where MLFLOW_TRACKING_URI points.
+
+    It is rebuilt from the record whenever a session begins: the run of an earlier session of the same folder
+    is deleted there, so that no step is in it twice.
+    """
+
+    TAG = "menon.run"
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], lines: Sequence[tuple[int, Numbers]]
+    ) -> None:
+        from mlflow import MlflowClient
+
+        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        own = disk.own_folder(folder) / "mlflow.db"
+        if own.is_symlink():
+            raise disk.foreign(own)
+        self.client = MlflowClient(tracking_uri=uri or f"sqlite:///{own.resolve()}")
+        name, project = folder.resolve().name, str(setting(settings, "wandb_project", "menon"))
+        known = self.client.get_experiment_by_name(project)
+        where = {} if uri else {"artifact_location": (folder.resolve() / "mlflow").as_uri()}
+        experiment = self.client.create_experiment(project, **where) if known is None else known.experiment_id
+        for old in self.client.search_runs([experiment], f"tags.`{self.TAG}` = '{run_id(folder)}'"):
+            self.client.delete_run(old.info.run_id)
+        tags = {self.TAG: run_id(folder)}
+        self.run = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        for key in ("recipe", "model", "seed", "steps"):
+            if (value := setting(settings, key)) is not None:
+                self.client.log_param(self.run, key, value)
+        for step, numbers in lines:
+            self.write(step, numbers)
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        from mlflow.entities import Metric
+
+        now = int(1000 * time.time())
+        found = [Metric(NOT_IN_MLFLOW.sub("_", name), value, now, step) for name, value in numbers.items()]
+        for begin in range(0, len(found), MOST_OF_MLFLOW):
+            self.client.log_batch(self.run, metrics=found[begin : begin + MOST_OF_MLFLOW])
+
+    def close(self) -> None:
+        self.client.set_terminated(self.run)
+
+
+NOT_IN_MLFLOW = re.compile(r"[^\w\-. :/]")
+"""Characters that a name of MLflow cannot have."""
+MOST_OF_MLFLOW = 1000
+"""Most numbers that MLflow takes at once."""
+
+
+class Trackio:
+    """One run of a trackio project, in trackio's own folder (TRACKIO_DIR), or where TRACKIO_SPACE_ID or
+    TRACKIO_SERVER_URL point. A local one is rebuilt from the record whenever a session begins; elsewhere the
+    steps of a session are added."""
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], lines: Sequence[tuple[int, Numbers]]
+    ) -> None:
+        import trackio
+
+        name = f"{folder.resolve().name}-{run_id(folder)[:6]}"
+        project = str(setting(settings, "wandb_project", "menon"))
+        local = not (os.environ.get("TRACKIO_SPACE_ID") or os.environ.get("TRACKIO_SERVER_URL"))
+        with redirect_stdout(io.StringIO()), suppress(ValueError):  # there is no such project yet
+            for old in [one for one in trackio.Api().runs(project) if local and one.name == name]:
+                old.delete()
+        with redirect_stdout(io.StringIO()):
+            self.run = trackio.init(
+                project,
+                name=name,
+                config=dict(settings),
+                resume="allow",
+                embed=False,
+                auto_log_gpu=False,
+                auto_log_cpu=False,
+            )
+        for step, numbers in lines if local else ():
+            self.write(step, numbers)
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        self.run.log(dict(numbers), step=step)
+
+    def close(self) -> None:
+        import trackio
+
+        with redirect_stdout(io.StringIO()), suppress(RuntimeError):  # another run of the process has begun
+            trackio.finish()
+
+
+MIRRORS: dict[str, Callable[..., Mirror]] = {
+    "tensorboard": TensorBoard,
+    "wandb": WandB,
+    "mlflow": MLflow,
+    "trackio": Trackio,
+}
+BOTH = ("tensorboard", "wandb")
+"""The trackers of tracker=both."""
+EXTRA = {"mlflow": "mlflow", "trackio": "trackio"}
+"""Tracker -> the extra that brings its package, where it is not `trackers`."""
 
 
 def trackers_of(tracker: Tracker) -> tuple[str, ...]:
     """The trackers that a setting names."""
-    return tuple(MIRRORS) if tracker == "both" else (tracker,)
+    return BOTH if tracker == "both" else (tracker,)
 
 
 def check(tracker: Tracker) -> None:
@@ -99,7 +202,8 @@ def check(tracker: Tracker) -> None:
         found = importlib.util.find_spec(name)
         if found is None or found.origin is None:  # only a folder of that name, not the package
             raise UserError(
-                f"tracker={tracker} needs the package {name}; install it by {pip_install('trackers')}, "
+                f"tracker={tracker} needs the package {name}; install it by "
+                f"{pip_install(EXTRA.get(name, 'trackers'))}, "
                 "or leave it out"
             )
 

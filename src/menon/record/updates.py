@@ -15,13 +15,14 @@ from menon.types import UpdateRecord
 from menon.unpacking import read_parquet
 
 KEY = ("update", "model", "term")
-TOKENS = ("weight", "logp_before", "logp_after")
+TOKENS = ("weight", "logp_before", "logp_after", "entropy_before")
 
 
 def write_updates(path: Path, step: int, records: Sequence[UpdateRecord]) -> None:
     """One row per update, term and sequence: step, update, model, term, sequence (row of the step's
-    transcript), and as lists over the tokens of that sequence weight, logp_before, logp_after (null where
-    the update was not asked for them). The file is complete or absent; OSError if there is no room."""
+    transcript), and as lists over the tokens of that sequence weight, logp_before, logp_after,
+    entropy_before (null where the update was not asked for them). The file is complete or absent; OSError if
+    there is no room."""
     rows = sum(len(record.sequence) for record in records)
     columns = {"step": pa.array(np.full(rows, step), pa.int64())}
     for name, kind in zip(KEY, (pa.int64(), pa.string(), pa.string()), strict=True):
@@ -42,6 +43,7 @@ def read_updates(path: Path) -> list[UpdateRecord]:
     keys = list(zip(*(table[name].to_pylist() for name in KEY), strict=True))
     sequence = table["sequence"].to_numpy()
     records, begin = [], 0
+    has_entropy = "entropy_before" in table.column_names  # not in folders of earlier versions
     for (update, model, term), rows in groupby(keys):
         end = begin + len(list(rows))
         part = table.slice(begin, end - begin)
@@ -56,6 +58,7 @@ def read_updates(path: Path) -> list[UpdateRecord]:
                 weight=pc.list_flatten(part["weight"]).to_numpy(),
                 logp_before=_flat(part["logp_before"]),
                 logp_after=_flat(part["logp_after"]),
+                entropy_before=_flat(part["entropy_before"]) if has_entropy else None,
             )
         )
         begin = end

@@ -42,6 +42,11 @@ def head(content: Content) -> Iterator[str]:
         yield f'<p class="warning">{safe(warning)}</p>'
     if sentence := lead(content):
         yield f'<p class="lead">{sentence}</p>'
+    report = content.report or {}
+    if "verdict" in report:
+        yield f"<p>{safe(str(report['verdict']['sentence']))}.</p>"
+    if "minutes" in report:
+        yield f"<p>It ended there to keep within minutes={float(report['minutes']):g}.</p>"
 
 
 def lead(content: Content) -> str:

@@ -360,11 +360,13 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
     tokens = f"{int(report.get('generated_tokens', 0)):,}"
     written = "rows" not in after or "reward" in after
     steps = int(report.get("steps", 0))
+    more = "" if "minutes" in report else f" steps={2 * steps}"
     layout = Layout(folder)
     warnings = [f"menon: {sentence}" for sentence in report.get("warnings") or ()]
     return [
         *warnings,
         *compared(before, after),
+        *(["", str(report["verdict"]["sentence"])] if "verdict" in report else []),
         "",
         f"{steps} step{'s' * (steps != 1)}, {tokens} tokens {'written' if written else 'learned'}, {took}",
         "",
@@ -372,7 +374,7 @@ def summary(report: Mapping[str, Any], folder: Path) -> list[str]:
         *([f"  every answer   {layout.transcripts}"] if written else []),
         f"  the numbers    {layout.metrics}",
         f"  the model      {layout.checkpoint(steps)}",
-        f"  go on          menon train --resume {folder} steps={2 * steps}",
+        f"  go on          menon train --resume {folder}{more}",
         "",
         "what the numbers mean: menon help metrics",
     ]

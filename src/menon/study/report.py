@@ -13,6 +13,7 @@ from menon.record.reader import RunView
 from menon.report.content import Content, gather
 from menon.report.page import write
 from menon.study.drift import drift
+from menon.study.verdict import verdict
 
 AT_ONCE = 2**30
 """Most bytes of weights for which the end of a run loads the start and the policy again to compare them; for
@@ -44,6 +45,7 @@ def at_the_end(run: Path, notify: Callable[[str], None]) -> Mapping[str, Any]:
     on the disk, so an error here only notifies the user. Large models are not loaded a second time; `menon
     report` does that."""
     layout = Layout(run)
+    learned = with_verdict(RunView(run))
     try:
         if sum(file.stat().st_size for file in layout.latest.glob("*.safetensors")) > AT_ONCE:
             write(layout.page, gather(RunView.open(run)))
@@ -51,9 +53,19 @@ def at_the_end(run: Path, notify: Callable[[str], None]) -> Mapping[str, Any]:
                 f"the distance to the start is not measured yet; `menon report {run}` loads both models "
                 "and does it"
             )
-            return {}
+            return learned
         content = report(run, notify)
     except Exception as error:
         notify(f"{layout.page} could not be made ({error}); `menon report {run}` tries again")
+        return learned
+    return learned | ({} if content.drift is None else {"drift": content.drift})
+
+
+def with_verdict(view: RunView) -> dict[str, Any]:
+    """The verdict on a finished run, which is also added to its report.json; {} where there is none."""
+    found = verdict(view)
+    if found is None:
         return {}
-    return {} if content.drift is None else {"drift": content.drift}
+    if view.report is not None:
+        disk.write_json(view.layout.report, {**view.report, "verdict": found})
+    return {"verdict": found}

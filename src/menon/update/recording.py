@@ -20,10 +20,10 @@ def recorded_update(
     """`host.update`, and one record for each term. A policy is scored before and after it, which costs two
     more passes over the mini-batch and changes nothing else; a critic has no log-probs."""
     role = minibatch.update.model
-    asks = [Ask(role, "logp")] if role == "policy" else []
+    asks = [Ask(role, "logp"), Ask(role, "entropy")] if role == "policy" else []
     before = host.score(job.batch, asks) if asks else {}
     metrics = host.update(role, job)
-    after = host.score(job.batch, asks) if asks else {}
+    after = host.score(job.batch, asks[:1]) if asks else {}
     return metrics, [
         UpdateRecord(
             update=number,
@@ -32,8 +32,9 @@ def recorded_update(
             sequence=minibatch.rows.numpy(),
             offset=job.batch.offset.numpy(),
             weight=_weight(job, name, before).float().numpy(),
-            logp_before=_logp(before),
-            logp_after=_logp(after),
+            logp_before=_column(before, LOGP),
+            logp_after=_column(after, LOGP),
+            entropy_before=_column(before, "entropy"),
         )
         for name in job.terms
     ]
@@ -47,5 +48,5 @@ def _weight(job: Job, name: str, before: Mapping[str, Tensor]) -> Tensor:
     return correct(ready, before, replace(job.batch, columns=ready.columns))[0].detach()
 
 
-def _logp(columns: Mapping[str, Tensor]) -> np.ndarray | None:
-    return columns[LOGP].float().numpy() if LOGP in columns else None
+def _column(columns: Mapping[str, Tensor], name: str) -> np.ndarray | None:
+    return columns[name].float().numpy() if name in columns else None

@@ -8,6 +8,7 @@ const VIEWS = [
   [/^run\/[^/]+\/answers$/, "answers"],
   [/^run\/[^/]+\/step\/\d+\/answer\/\d+$/, "answer"],
   [/^run\/[^/]+\/step\/\d+\/tree\/\d+$/, "credit"],
+  [/^run\/[^/]+\/step\/\d+\/replay$/, "replay"],
 ];
 
 let leave = null;
