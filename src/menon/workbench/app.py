@@ -9,12 +9,12 @@ from starlette.responses import FileResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from menon.workbench.api import listing
+from menon.workbench.api import compare, curves, listing, notes, run
 from menon.workbench.guard import Guard
 from menon.workbench.runs import Runs
 
 STATIC = Path(__file__).parent / "static"
-VIEWS = (listing,)
+VIEWS = (listing, run, curves, compare, notes)
 
 
 def create(runs: Runs, token: str | None = None) -> Starlette:

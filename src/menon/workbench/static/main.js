@@ -4,6 +4,8 @@ import { address, el } from "./page.js";
 
 const VIEWS = [
   [/^$/, "listing"],
+  [/^run\/[^/]+$/, "run"],
+  [/^compare$/, "compare"],
 ];
 
 let leave = null;
@@ -32,7 +34,10 @@ async function open() {
 }
 
 function trail({ parts }) {
-  return parts.map((part, i) => el("a", { href: address(parts.slice(0, i + 1)) }, part));
+  return parts.map((part, i) => {
+    const there = parts.slice(0, i + 1);
+    return VIEWS.some(([form]) => form.test(there.join("/"))) ? el("a", { href: address(there) }, part) : el("span", { class: "faint" }, part);
+  });
 }
 
 addEventListener("hashchange", open);
