@@ -1,5 +1,6 @@
 """The names of everything in a run folder, in one place; `docs/run_folder.md` says what each file holds."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,11 @@ class Layout:
     def workers(self) -> Path:
         """What each worker process has to do and when it was last heard, while a run with some goes on."""
         return self.run / "workers.json"
+
+    @property
+    def notes(self) -> Path:
+        """What people noted of the run in the workbench; it is theirs, so a resumed run leaves it alone."""
+        return self.run / "notes.jsonl"
 
     @property
     def transcripts(self) -> Path:
@@ -161,5 +167,6 @@ def steps_in(folder: Path, suffix: str = "") -> list[int]:
 
 def runs_in(folder: Path) -> list[Path]:
     """Folders of runs: the folder itself and those right below it that have a run.json, in order."""
-    near = [folder, *(path for path in folder.iterdir() if path.is_dir())]
-    return sorted(path for path in near if Layout(path).about.exists())
+    with os.scandir(folder) as entries:  # it tells folders from files without asking for each of them
+        near = [folder, *(Path(one.path) for one in entries if one.is_dir())]
+    return sorted(path for path in near if os.path.exists(Layout(path).about))

@@ -203,6 +203,11 @@ class RunView:
         return list(dict.fromkeys(event["sign"] for event in self.events if event["kind"] == "warned"))
 
     @property
+    def notes(self) -> list[Line]:
+        """What people noted of the run in the workbench: `time` and `text`, in order."""
+        return disk.read_lines(self.layout.notes)
+
+    @property
     def events(self) -> list[Line]:
         """The events of the run that were not undone, in order (`record.events.KINDS`); [] in format 1."""
         return [event for event in self.all_events if not event.get("undone")]

@@ -1,6 +1,5 @@
 """Everything that a run folder says about entropy, as one plain dictionary, which is stored in the folder."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from menon.study.checkpoints import Policies, Tokens, tokens_of_run
 from menon.study.forking import N_MIN, tables
 from menon.study.measures import spread
 from menon.study.overlap import overlap
+from menon.study.run_points import attempt, points
 
 RESULT = "entropy.json"
 FORECAST = "entropy_forecast.json"
@@ -72,30 +72,7 @@ def study(run: Path, settings: EntropyStudy = EntropyStudy()) -> dict[str, Any]:
     return found
 
 
-def attempt(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The result of a part of the study, or {"missing": why} if it raises UserError."""
-    try:
-        return part()
-    except UserError as error:
-        return {"missing": str(error)}
-
-
 # The law
-
-
-def points(view: RunView) -> tuple[str, list[float], list[float]]:
-    """The source of the scores, and the entropies H_k and scores R_k of the same weights.
-
-    The evaluation after step k is paired with the training text of step k + 1, which the same weights wrote.
-    If there are too few evaluations for a fit, the score is the accuracy on the training questions; these
-    were new to the policy if the run asked none twice. Where accuracy is not known, the score is the reward.
-    """
-    held_out, training = ("accuracy", "acc/mean") if view.accuracy_known else ("reward", "reward/mean")
-    entropy = {line["step"]: line["entropy/mean"] for line in view.metrics}
-    measured = [e for e in view.evaluations if e["step"] + 1 in entropy]
-    if len(measured) >= entropy_law.LEAST_POINTS:
-        return "held out", [entropy[e["step"] + 1] for e in measured], [e[held_out] for e in measured]
-    return "training questions", list(entropy.values()), [line[training] for line in view.metrics]
 
 
 def law(view: RunView, planned: int) -> dict[str, Any]:

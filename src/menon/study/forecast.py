@@ -20,7 +20,7 @@ from menon.record import disk
 from menon.record.reader import RunView
 from menon.settings import setting
 from menon.study import entropy_law
-from menon.study.entropy import attempt, points
+from menon.study.run_points import attempt, points
 from menon.study.seeds import t_quantile
 
 Floats = NDArray[np.float64]
@@ -201,20 +201,28 @@ def checked(places: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def forecast(path: Path | str) -> dict[str, Any]:
-    """Both laws on a run that is done or running, and their past forecasts; stored as study/forecast.json.
+    """`forecast_of` a run folder, stored as study/forecast.json. UserError: there is no run, or no step."""
+    view = RunView.open(path)
+    found = forecast_of(view)
+    disk.own_folder(view.layout.study)
+    disk.write_json(view.layout.study / RESULT, found)
+    return found
+
+
+def forecast_of(view: RunView) -> dict[str, Any]:
+    """Both laws on a run that is done or running, and their past forecasts.
 
     A running run is asked about its last planned step, a finished one about twice its steps. Each past
     forecast is a fit to the first third or half of the points, asked about the last one. The law of entropy
     is told the entropy there, which the sigmoid is not. A part that the run cannot give is
-    {"missing": why}. UserError: there is no run, or no step.
+    {"missing": why}. UserError: the run has not finished a step.
     """
-    view = RunView.open(path)
     view.finished_steps()
     score, steps, entropies, scores = series(view)
     planned = int(setting(view.settings, "steps") or 0)
     end = planned if planned > view.steps else 2 * view.steps
     most = 1.0 if view.accuracy_known else math.inf
-    found = {
+    return {
         "score": score,
         "steps": view.steps,
         "end": end,
@@ -222,16 +230,13 @@ def forecast(path: Path | str) -> dict[str, Any]:
         "entropy": attempt(lambda: by_entropy(entropies, scores, entropies[-1], most)),
         "past": [past(name, share, steps, entropies, scores, most) for name, share in PARTS.items()],
     }
-    disk.own_folder(view.layout.study)
-    disk.write_json(view.layout.study / RESULT, found)
-    return found
 
 
 def series(view: RunView) -> tuple[str, list[float], list[float], list[float]]:
     """What the scores are of, and for each point the steps done, the entropy and the score. Held-out scores
     if a third of them is enough for a fit, else those of the training questions of each step."""
     name, entropies, scores = points(view)
-    known = {line["step"] for line in view.metrics}
+    known = {line["step"] for line in view.metrics if line.get("entropy/mean") is not None}
     if name == "held out" and len(scores) >= 3 * entropy_law.LEAST_POINTS:
         return name, [float(e["step"]) for e in view.evaluations if e["step"] + 1 in known], entropies, scores
     measure = "acc/mean" if view.accuracy_known else "reward/mean"

@@ -9,12 +9,12 @@ from starlette.responses import FileResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from menon.workbench.api import answer, answers, credit, listing, replay
+from menon.workbench.api import answer, answers, compare, credit, curves, listing, notes, replay, run
 from menon.workbench.guard import Guard
 from menon.workbench.runs import Runs
 
 STATIC = Path(__file__).parent / "static"
-VIEWS = (listing, answers, answer, credit, replay)
+VIEWS = (listing, run, curves, compare, notes, answers, answer, credit, replay)
 
 
 def create(runs: Runs, token: str | None = None) -> Starlette:

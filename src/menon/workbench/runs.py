@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menon.errors import UserError
-from menon.record.layout import runs_in
+from menon.record.layout import Layout, runs_in
 from menon.record.reader import RunView
 
 
@@ -17,6 +17,8 @@ class Runs:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folder.resolve() for folder in folders)
+        self.known: dict[str, Path] = {}
+        """The last listing; a run in it is found without listing folders that may hold many files."""
         for folder in self.folders:
             if not folder.is_dir():
                 raise UserError(f"there is no folder {folder}; name run folders, or a folder that holds them")
@@ -32,11 +34,14 @@ class Runs:
                 while name in found:
                     name, number = f"{path.name}~{number}", number + 1
                 found[name] = path
+        self.known = found
         return found
 
     def view(self, name: str) -> RunView:
         """A new view of a run, which shows its present state. UserError if no run has this name."""
-        path = self.paths().get(name)
+        path = self.known.get(name)
+        if path is None or not Layout(path).about.exists():
+            path = self.paths().get(name)
         if path is None:
             raise NoSuchRun(f"there is no run {name} here")
         return RunView.open(path)

@@ -9,6 +9,8 @@ const VIEWS = [
   [/^run\/[^/]+\/step\/\d+\/answer\/\d+$/, "answer"],
   [/^run\/[^/]+\/step\/\d+\/tree\/\d+$/, "credit"],
   [/^run\/[^/]+\/step\/\d+\/replay$/, "replay"],
+  [/^run\/[^/]+$/, "run"],
+  [/^compare$/, "compare"],
 ];
 
 let leave = null;
