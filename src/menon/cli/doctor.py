@@ -29,13 +29,14 @@ EXTRAS = {
     "peft": ("peft",),
     "ray": ("ray",),
     "verifiers": ("verifiers",),
+    "workbench": ("starlette", "uvicorn"),
     "trackers": ("tensorboard", "wandb"),
     "mlflow": ("mlflow",),
     "trackio": ("trackio",),
     "eval": ("lm-eval", "nltk", "langdetect", "accelerate"),
     "bench": ("trl",),
     "docs": ("zensical", "mdformat", "mdformat-gfm"),
-    "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil", "menon"),
+    "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil", "playwright", "openai", "menon"),
 }
 """Extra of the package -> the packages that it installs."""
 GIB = 2**30
