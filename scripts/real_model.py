@@ -25,9 +25,15 @@ from menon.record.reader import RunView
 TRAIN, HELD_OUT = 2000, 200
 SHOWN, TRIES = 40, 8
 """Held-out questions that are answered several times before and after, and how often."""
+REWARD = """import re
+
+def last_number(prompt, completion, answer, **columns):
+    found = re.findall(r"\\d+", completion)
+    return float(bool(found) and found[-1] == answer)
+"""
+"""A right answer ends with the sum: enough where the question asks for nothing but the number."""
 SETTINGS: dict[str, Any] = {
     "template": "chat",
-    "reward": "exact",
     "max_new_tokens": 16,
     "prompts_per_step": 16,
     "samples_per_prompt": 8,
@@ -56,7 +62,7 @@ def main() -> None:
 
 
 def sums(out: Path) -> dict[str, str]:
-    """Files of sums to learn from and of held-out ones, which have other numbers."""
+    """Settings that name files: the reward, sums to learn from, and held-out ones, which have other numbers."""
     numbers = [(a, b) for a in range(10, 100) for b in range(10, 100)]
     random.Random(0).shuffle(numbers)
     parts = {"heldout_data": numbers[:HELD_OUT], "data": numbers[HELD_OUT : HELD_OUT + TRAIN]}
@@ -67,7 +73,10 @@ def sums(out: Path) -> dict[str, str]:
             for a, b in pairs
         ]
         (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {name: str(out / f"{name}.jsonl") for name in parts}
+    (out / "reward.py").write_text(REWARD)
+    return {"reward": f"{out / 'reward.py'}:last_number"} | {
+        name: str(out / f"{name}.jsonl") for name in parts
+    }
 
 
 def run(folder: str, seed: int, steps: int, out: Path, files: dict[str, str]) -> RunView:
