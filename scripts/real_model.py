@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def sums(out: Path) -> dict[str, str]:
-    """Settings that name files: the reward, sums to learn from, and held-out ones, which have other numbers."""
+    """Settings that name files: the reward, sums to learn from, and held-out ones of other numbers."""
     numbers = [(a, b) for a in range(10, 100) for b in range(10, 100)]
     random.Random(0).shuffle(numbers)
     parts = {"heldout_data": numbers[:HELD_OUT], "data": numbers[HELD_OUT : HELD_OUT + TRAIN]}
@@ -74,9 +74,8 @@ def sums(out: Path) -> dict[str, str]:
         ]
         (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (out / "reward.py").write_text(REWARD)
-    return {"reward": f"{out / 'reward.py'}:last_number"} | {
-        name: str(out / f"{name}.jsonl") for name in parts
-    }
+    named = {name: str(out / f"{name}.jsonl") for name in parts}
+    return {"reward": f"{out / 'reward.py'}:last_number", **named}
 
 
 def run(folder: str, seed: int, steps: int, out: Path, files: dict[str, str]) -> RunView:
