@@ -36,7 +36,10 @@ EXTRAS = {
     "eval": ("lm-eval", "nltk", "langdetect", "accelerate"),
     "bench": ("trl",),
     "docs": ("zensical", "mdformat", "mdformat-gfm"),
-    "test": ("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil", "playwright", "openai", "menon"),
+    "test": (
+        *("pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "types-psutil", "playwright", "openai"),
+        "menon",
+    ),
 }
 """Extra of the package -> the packages that it installs."""
 GIB = 2**30
