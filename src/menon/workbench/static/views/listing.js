@@ -30,10 +30,10 @@ export async function show(place) {
   const said = (run) => [run.name, run.recipe, run.model, run.state, ...(run.warnings ?? []),
     ...Object.entries(state.differ[run.name] ?? {}).flat()].join(" ").toLowerCase();
 
-  function head({ name, key }) {
+  function head({ name, key, number }) {
     const now = state.sort === key;
     const turn = () => { state.down = now ? !state.down : true; state.sort = key; fill(); };
-    return el("th", { "aria-sort": now ? (state.down ? "descending" : "ascending") : null },
+    return el("th", { class: number ? "number" : null, "aria-sort": now ? (state.down ? "descending" : "ascending") : null },
       key ? el("button", { click: turn }, name, now ? (state.down ? " ↓" : " ↑") : "") : name);
   }
   function row(run, columns) {
