@@ -15,7 +15,9 @@ from starlette.testclient import TestClient
 
 from menon.cli import main
 from menon.record import disk
-from menon.record.reader import FORMAT
+from menon.record.reader import FORMAT, RunView
+from menon.study.diagnosis import Finding
+from menon.workbench.api.run import place_of
 from menon.workbench.app import create
 from menon.workbench.runs import Runs
 
@@ -205,6 +207,18 @@ def test_findings_are_those_of_the_command(folder, capsys):
     shown = asked(folder, "/api/run/one/step/{step}/answer/{row}".format(**cut["shown"]))
     assert (shown["group"], shown["sample"]) == (int(words["group"]), int(words["answer"]))
     assert shown["finish"] == "length"
+
+
+def test_an_example_is_found_in_its_file(folder):
+    view = RunView.open(folder / "one")
+    rows = view.transcripts.rows(2, ["group", "sample"])
+    for words, shown in (
+        ("step=2 group=3 answer=1", {"step": 2, "row": rows.index({"group": 3, "sample": 1})}),
+        ("step=2 group=99 answer=1", {"step": 2}),
+        ("step=2", {"step": 2}),
+        ("", None),
+    ):
+        assert place_of(view, Finding("cut", "e", "s", 2, f"menon show {view.path} {words}")) == shown
 
 
 def test_the_forecast_finds_the_laws_that_the_numbers_follow(seeded):
