@@ -4,6 +4,7 @@ import shlex
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,21 @@ def described(name: str, view: RunView) -> dict:
         "warnings": warnings,
         "ended": ended,
         "answers": {"training": ranges(view.transcripts.steps), "evaluations": ranges(view.answers.steps)},
+        "newest": newest(view),
         "missing": missing(view),
         "events": events,
         "quiet": quiet,
         "notes": view.notes,
     }
+
+
+def newest(view: RunView) -> dict[str, int] | None:
+    """The last step with answers, and the group of its first one; None if there are none to be read."""
+    for step in view.transcripts.steps[-1:]:
+        with suppress(UserError, OSError, *WRONG):
+            for row in view.transcripts.rows(step, ["group"])[:1]:
+                return {"step": step, "group": row["group"]}
+    return None
 
 
 def events_of(view: RunView) -> tuple[list[dict], dict[str, int]]:

@@ -4,6 +4,8 @@ import { el, short } from "./page.js";
 
 const HEIGHT = 200;
 const TONES = 6;
+const DASHES = [undefined, [8, 4], [2, 3], [10, 3, 2, 3]];
+const WHOLE = [1, 2, 5, 10, 20, 50].flatMap((one) => [0, 2, 4, 6, 8].map((zeros) => one * 10 ** zeros)).sort((a, b) => a - b); // between ticks
 
 /** A colour of the style sheet as the browser computes it; a canvas cannot read variables. */
 export function colour(name, opacity = 1) {
@@ -38,7 +40,8 @@ function piled(columns) {
 
 /**
  * Draws lines {label, of, runs, held, x, y, low, high, smooth} into an element. `chart` is {title, unit, low,
- * high, stacked}; `more` may have log, sets, across, zoomed(low, high). Returns {node, move, destroy}.
+ * high, stacked}; `more` may have log, sets, across, zoomed(low, high). Returns {plot, move, at, cells, picture, destroy};
+ * `at()` is the step under the cursor.
  */
 export function draw(place, chart, lines, more = {}) {
   const sets = more.sets ?? 1;
@@ -47,13 +50,17 @@ export function draw(place, chart, lines, more = {}) {
   const bands = [];
   const main = [];
   const add = (one) => series.push({ spanGaps: true, ...one }) - 1;
+  const of = [...new Set(lines.map((line) => line.of))];
+  const kinds = [...new Set(lines.map((line) => `${line.name} ${line.held}`))];
   lines.forEach((line, k) => {
-    const tone = `tone${k % TONES}`;
+    // Of several runs each has its colour, and each number its dashes; of one run each number its colour.
+    const tone = `tone${(sets > 1 ? of.indexOf(line.of) : k) % TONES}`;
+    const dash = sets > 1 && !line.held ? kinds.indexOf(`${line.name} ${line.held}`) % DASHES.length : 0;
     const few = line.x.length < 30;
     const dots = { show: line.held || few, size: line.held ? 7 : 5, fill: colour(tone), stroke: colour(tone) };
     const place = add({ label: labelOf(line, sets), stroke: colour(tone), width: line.held ? 1 : 1.6, points: dots,
-      dash: line.held ? [4, 3] : undefined, fill: chart.stacked ? colour(tone, 0.55) : undefined });
-    main.push({ place, tone, line });
+      dash: line.held ? [4, 3] : DASHES[dash], fill: chart.stacked ? colour(tone, 0.55) : undefined });
+    main.push({ place, tone, line, dash });
     if (line.smooth) add({ stroke: colour(tone, 0.25), width: 1, points: { show: false } });
     if (line.low && line.high) {
       const low = add({ stroke: "transparent", points: { show: false } });
@@ -73,7 +80,7 @@ export function draw(place, chart, lines, more = {}) {
     legend: { show: false }, cursor: { drag: { x: true, y: false, setScale: !more.zoomed }, points: { size: 8 },
       sync: more.sync ? { key: more.sync, setSeries: false } : undefined },
     scales: { x: { time: false }, y: log ? { distr: 3 } : { range: (_, low, high) => ends(low, high, chart) } },
-    axes: [{ ...axis, size: 30 }, { ...axis, size: 56, values: (_, splits) => splits.map((value) => value == null ? "" : tick(value)) }],
+    axes: [{ ...axis, size: 30, ...(more.across === "entropy" ? {} : { incrs: WHOLE }) }, { ...axis, size: 56, values: (_, splits) => splits.map((value) => value == null ? "" : tick(value)) }],
     hooks: {
       setCursor: [() => told()],
       setSelect: [(u) => {
@@ -85,13 +92,13 @@ export function draw(place, chart, lines, more = {}) {
   place.append(legend);
 
   const step = el("span", { class: "at" });
-  const cells = main.map(({ place: number, tone, line }) => {
+  const cells = main.map(({ place: number, tone, line, dash }) => {
     const value = el("b", {});
     const button = el("button", { class: "key", "aria-pressed": "true", click: () => {
       const on = !plot.series[number].show;
       plot.setSeries(number, { show: on });
       button.setAttribute("aria-pressed", on);
-    } }, swatch(tone, line), labelOf(line, sets), " ", value);
+    } }, swatch(tone, line, dash), labelOf(line, sets), " ", value);
     return { value, button, number };
   });
   legend.append(step, ...cells.map((cell) => cell.button));
@@ -115,11 +122,11 @@ export function draw(place, chart, lines, more = {}) {
   told();
   const resized = new ResizeObserver(() => plot.setSize({ width: Math.max(place.clientWidth, 200), height: HEIGHT }));
   resized.observe(place);
-  return { plot, move, cells, picture: () => picture(plot, chart, main, sets), destroy() { resized.disconnect(); plot.destroy(); legend.remove(); } };
+  return { plot, move, at: () => x[plot.cursor.idx], cells, picture: () => picture(plot, chart, main, sets), destroy() { resized.disconnect(); plot.destroy(); legend.remove(); } };
 }
 
-function swatch(tone, line) {
-  const made = el("i", { class: line.held ? "swatch ring" : "swatch" });
+function swatch(tone, line, dash) {
+  const made = el("i", { class: line.held ? "swatch ring" : `swatch dash${dash}` });
   made.style.color = `var(--${tone})`;
   return made;
 }
@@ -150,10 +157,15 @@ function picture(plot, chart, main, sets) {
   ink.fillText(chart.unit ? `${chart.title}, ${chart.unit}` : chart.title, 10 * ratio, row);
   ink.drawImage(from, 0, row * 1.5);
   ink.font = `${12 * ratio}px system-ui, sans-serif`;
-  main.forEach(({ tone, line }, k) => {
+  main.forEach(({ tone, line, dash }, k) => {
     const y = from.height + row * (k + 2);
-    ink.fillStyle = colour(tone);
-    ink.fillRect(10 * ratio, y - 9 * ratio, 14 * ratio, 9 * ratio);
+    ink.strokeStyle = colour(tone);
+    ink.lineWidth = 4 * ratio;
+    ink.setLineDash((line.held ? [4, 3] : DASHES[dash] ?? []).map((length) => length * ratio));
+    ink.beginPath();
+    ink.moveTo(6 * ratio, y - 4 * ratio);
+    ink.lineTo(26 * ratio, y - 4 * ratio);
+    ink.stroke();
     ink.fillStyle = colour("ink");
     ink.fillText(labelOf(line, sets), 30 * ratio, y);
   });

@@ -5,8 +5,9 @@ import { draw, keep, labelOf } from "./chart.js";
 
 const NEAR = "300px";
 
-/** Fills an element with the charts of the runs. Returns {again(), close()}. */
-export async function curves(place, names, options) {
+/** Fills an element with the charts of the runs; `open(step)` goes to the answers of a step. Returns {again(),
+ * close()}. */
+export async function curves(place, names, open) {
   const panels = new Map();
   const watch = new IntersectionObserver((seen) => seen.forEach((one) => {
     const panel = panels.get(one.target);
@@ -30,7 +31,7 @@ export async function curves(place, names, options) {
       input: () => chosen(search.value.trim().toLowerCase()) });
     state.whole = whole;
     return el("div", { class: "bar" }, el("label", {}, "smoothing", smooth, said), el("label", {}, log, "log scale"), search, whole,
-      el("span", { class: "faint" }, "drag in a chart to look closer; ← → move along a chart in focus"));
+      el("span", { class: "faint" }, "drag in a chart to look closer; ← → move along a chart in focus; Enter or a double click opens the answers of that step"));
   }
 
   function zoomed(from, to) {
@@ -81,7 +82,10 @@ export async function curves(place, names, options) {
     const files = el("div", { class: "files" }, ["png", "svg", "csv"].map((form) => el("button", { title: `save as ${form.toUpperCase()}`, click: () => save(mine, form) }, form)));
     const node = el("article", { class: "chart", "data-key": chart.key }, el("header", {}, el("h3", {}, chart.title, chart.unit ? el("span", {}, ` ${chart.unit}`) : null), files), plot, el("p", { class: "note" }, chart.note));
     const mine = { chart, node, plot, near: false, old: true, drawn: null, asked: 0 };
+    const opened = () => { const step = mine.drawn?.at(); if (step > 0) open(Math.round(step)); };
+    plot.addEventListener("dblclick", opened);
     plot.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && event.target === plot) return opened();
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!by) return;
       event.preventDefault();

@@ -17,7 +17,7 @@ export function forecast(section, name) {
       close();
       const places = [el("div", { class: "plot" }), el("div", { class: "plot" })];
       body.replaceChildren(el("p", {}, `The score is that of the ${found.of === "held out" ? "held-out questions" : found.of} after ${found.steps} steps.`),
-        el("div", { class: "pair" }, bySteps(found, places[0]), byEntropy(found, places[1])), past(found));
+        el("div", { class: "pair" }, bySteps(found, places[0]), byEntropy(found, places[1])), ...[past(found)].filter(Boolean));
       if (!found.sigmoid.missing) drawn.push(drawSteps(found, places[0]));
       if (!found.entropy.missing) drawn.push(drawEntropy(found, places[1]));
     } catch (error) {
@@ -65,6 +65,7 @@ function drawEntropy({ entropy, points }, place) {
 }
 
 function past(found) {
+  if (found.past.every((one) => one.sigmoid.missing && one.entropy.missing)) return null;
   const cell = (one) => (one.missing ? "–" : `${ends(one)}${one.held ? "" : " ✗"}`);
   const rows = found.past.map((one) => el("tr", {}, el("td", {}, `from the first ${one.part}, ${one.points} points`), el("td", {}, cell(one.sigmoid)), el("td", {}, cell(one.entropy)), el("td", { class: "number" }, short(one.measured))));
   const missed = found.past.some((one) => ["sigmoid", "entropy"].some((law) => one[law].held === false));

@@ -13,7 +13,8 @@ export async function show(place) {
   const about = el("span", { class: "faint", role: "status" });
   const table = el("div", { class: "scroll" });
   let runs = await ask("/api/runs");
-  place.append(el("h1", {}, "Runs"), el("div", { class: "bar" }, search, over, apart, about), table);
+  place.append(el("h1", {}, "Runs"), el("div", { class: "bar" }, search, over, apart, about,
+    el("span", { class: "pages" }, el("a", { href: "#/compare" }, "compare sets of runs"), el("a", { href: "#/playground" }, "playground"))), table);
   ask("/api/runs/differences").then((found) => { state.differ = found; fill(); }, () => null);
 
   function fill() {
@@ -29,20 +30,21 @@ export async function show(place) {
   const said = (run) => [run.name, run.recipe, run.model, run.state, ...(run.warnings ?? []),
     ...Object.entries(state.differ[run.name] ?? {}).flat()].join(" ").toLowerCase();
 
-  function head({ name, key }) {
+  function head({ name, key, number }) {
     const now = state.sort === key;
     const turn = () => { state.down = now ? !state.down : true; state.sort = key; fill(); };
-    return el("th", { "aria-sort": now ? (state.down ? "descending" : "ascending") : null },
+    return el("th", { class: number ? "number" : null, "aria-sort": now ? (state.down ? "descending" : "ascending") : null },
       key ? el("button", { click: turn }, name, now ? (state.down ? " ↓" : " ↑") : "") : name);
   }
   function row(run, columns) {
     const box = el("input", { type: "checkbox", "aria-label": `choose ${run.name}`, checked: chosen.has(run.name),
       disabled: Boolean(run.error), change: () => { box.checked ? chosen.add(run.name) : chosen.delete(run.name); links(); } });
-    const name = run.error ? el("td", { class: "wrap" }, run.name) : el("td", { class: "wrap" }, el("a", { href: address(["run", run.name]) }, run.name));
+    const name = run.error ? el("td", { class: "wrap title" }, run.name) : el("td", { class: "wrap title" }, el("a", { href: address(["run", run.name]) }, run.name),
+      run.step ? el("div", {}, el("a", { class: "faint", href: address(["run", run.name, "answers"]) }, "answers")) : null);
     if (run.error) return el("tr", {}, el("td", {}, box), name,
       el("td", { colspan: columns.length - 1 }, el("span", { class: `badge ${run.state}` }, run.state), " ", el("span", { class: "bad wrap" }, run.error)));
     return el("tr", {}, el("td", {}, box), name, columns.slice(1).map((column) =>
-      el("td", { class: column.number ? "number nowrap" : "wrap", "data-name": column.name }, column.show(run))));
+      el("td", { class: column.number ? "number" : column.short ? "nowrap" : "wrap", "data-name": column.name }, column.show(run))));
   }
   function links() {
     const names = [...chosen];
@@ -67,7 +69,7 @@ export function held(numbers, key) {
   const value = numbers?.[key];
   if (value == null) return "";
   const [low, high] = [numbers[`${key}_low`], numbers[`${key}_high`]];
-  return value.toFixed(3) + (low == null ? "" : ` (${low.toFixed(2)} to ${high.toFixed(2)})`);
+  return value.toFixed(3) + (low == null ? "" : ` (${low.toFixed(2)}\u00a0to\u00a0${high.toFixed(2)})`);
 }
 
 const MEASURES = ["accuracy", "reward", "pairs/accuracy", "kto/accuracy", "nll"];
@@ -87,7 +89,7 @@ function columnsOf(runs, differ) {
       ? `${held(run.after, measureOf(run))}${measureOf(run) === "accuracy" || !run.after_step ? "" : ` ${measureOf(run)}`}${run.after_step && run.after_step !== run.step ? ` at ${run.after_step}` : ""}` : "" },
     { name: "training", key: "training", number: true, show: (run) => run.training ? `${run.training[0]} ${run.training[1].toFixed(3)}` : "" },
     { name: "minutes", key: "minutes", number: true, show: (run) => run.minutes ? run.minutes.toFixed(1) : "" },
-    { name: "begun", key: "created", show: (run) => when(run.created) },
+    { name: "begun", key: "created", short: true, show: (run) => when(run.created) },
     ...(settings ? [{ name: "settings that differ", show: (run) => Object.entries(differ[run.name] ?? {}).map(([key, value]) => `${key}=${value}`).join(" ") }] : []),
     { name: "warnings", key: "warnings", show: (run) => run.warnings.length ? el("span", { class: "bad" }, run.warnings.join(", ")) : "" },
   ];

@@ -1,6 +1,7 @@
 // One run: what it is, what is wrong with it, its curves, where it is going, its settings, events and notes.
 import { address, ask, el, short } from "../page.js";
 import { curves } from "../curves.js";
+import { visible } from "../visible.js";
 import { forecast } from "../forecast.js";
 import { held, measureOf, when } from "./listing.js";
 
@@ -10,7 +11,6 @@ export async function show(place, { parts, query }) {
   const name = parts[1];
   const beside = (query.get("with") ?? "").split(",").filter((one) => one && one !== name);
   const names = [name, ...beside];
-  let run = await ask(`/api/run/${encodeURIComponent(name)}`);
   const head = el("div", {}), sections = {};
   const part = (id, title, note) => (sections[id] = el("section", { id, tabindex: -1 }, el("h2", {}, title), note ? el("p", { class: "faint" }, note) : null));
   place.append(head, el("nav", { class: "jump", "aria-label": "Parts of this page" }, [["findings", "What is wrong"], ["curves", "Curves"], ["forecast", "Forecast"],
@@ -18,10 +18,11 @@ export async function show(place, { parts, query }) {
     part("findings", "What is wrong", "The rules that also speak while a run trains."), part("curves", "Curves"),
     part("forecast", "Forecast", "Where the score is going by two laws, and what they would have said earlier."),
     part("settings", "Settings"), part("events", "Events"), part("notes", "Notes"));
+  picker(sections.curves, name, beside);
+  let [run, drawn] = await Promise.all([ask(`/api/run/${encodeURIComponent(name)}`),
+    curves(sections.curves, names, (step) => { location.hash = address(["run", name, "answers"], { step }); })]);
   const top = () => head.replaceChildren(...headOf(run, name, beside));
   top();
-  picker(sections.curves, name, beside);
-  const drawn = await curves(sections.curves, names);
   const parted = { findings: findings(sections.findings, name), forecast: forecast(sections.forecast, name) };
   settings(sections.settings, name, beside);
   events(sections.events, run);
@@ -43,6 +44,7 @@ export async function show(place, { parts, query }) {
       }
       known = text;
       head.querySelector(".lost")?.remove();
+      broken(head, now);
     } catch (error) {
       if (!over && !head.querySelector(".lost")) head.append(el("p", { class: "bad lost", role: "alert" }, `The workbench does not answer (${error.message}); what is shown may be old.`));
     }
@@ -50,6 +52,14 @@ export async function show(place, { parts, query }) {
   };
   follow();
   return () => { over = true; clearTimeout(timer); drawn.close(); parted.forecast.close(); };
+}
+
+/** Says which files have a line that cannot be read; what follows it is not shown. */
+function broken(head, runs) {
+  head.querySelector(".broken")?.remove();
+  const files = Object.entries(runs).flatMap(([run, { damaged }]) => damaged.map((file) => `${run}/${file}`));
+  if (files.length) head.append(el("p", { class: "bad wrap broken", role: "alert" },
+    `A line of ${files.join(" and of ")} cannot be read; nothing after it is shown. Repair or remove the line.`));
 }
 
 function headOf(run, name, beside) {
@@ -63,14 +73,25 @@ function headOf(run, name, beside) {
     ["in training", run.training && `${run.training[0]} ${short(run.training[1])}`],
     ["time", run.minutes ? `${run.minutes.toFixed(1)} minutes` : null], ["begun", when(run.created)],
   ].filter(([, value]) => value != null && value !== "");
-  const links = [run.answers.training || run.answers.evaluations ? el("a", { href: address(["run", name, "answers"]) }, "read its answers") : null];
   return [
     el("h1", { class: "wrap" }, name, " ", el("span", { class: `badge ${run.state}` }, run.state), beside.length ? el("span", { class: "faint" }, ` with ${beside.join(", ")}`) : null),
     el("dl", { class: "facts" }, facts.map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, value)))),
-    el("p", {}, ...links),
+    el("nav", { class: "jump", "aria-label": "Pages of this run" }, linksOf(run, name)),
     ...run.missing.map((sentence) => el("p", { class: "faint" }, `This folder: ${sentence}.`)),
     run.ended.error ? el("p", { class: "bad wrap" }, `It ended with an error: ${run.ended.error}`) : null,
   ].filter(Boolean);
+}
+
+/** Links to the answers, and to the tokens, a group (or its tree) and the replay of the newest step that has answers. */
+function linksOf({ answers, newest }, name) {
+  const step = newest && ["run", name, "step", String(newest.step)];
+  return [
+    answers.training || answers.evaluations ? [address(["run", name, "answers"]), "its answers"] : null,
+    answers.evaluations ? [address(["run", name, "answers"], { view: "pairs" }), "start against now"] : null,
+    step ? [address([...step, "answer", "0"]), `tokens of step ${newest.step}`] : null,
+    step ? [address([...step, "tree", String(newest.group)]), `a group of step ${newest.step}`] : null,
+    step ? [address([...step, "replay"]), `step ${newest.step} under another algorithm`] : null,
+  ].filter(Boolean).map(([href, text]) => el("a", { href }, text));
 }
 
 /** A choice of other runs to draw over this one. */
@@ -162,7 +183,7 @@ function events(section, run) {
 
 function notes(section, run, name) {
   const list = el("div", {});
-  const fill = (all) => list.replaceChildren(...all.map((note) => el("div", {}, el("p", { class: "faint" }, when(new Date(note.time * 1000).toISOString())), el("p", { class: "note-text" }, String(note.text)))));
+  const fill = (all) => list.replaceChildren(...all.map((note) => el("div", {}, el("p", { class: "faint" }, when(new Date(note.time * 1000).toISOString())), el("p", { class: "note-text" }, visible(String(note.text))))));
   const text = el("textarea", { "aria-label": "A note on this run", maxlength: 4000, placeholder: "what you saw, and what to try next" });
   const said = el("p", { role: "status" });
   const form = el("form", { submit: async (event) => {
