@@ -1,6 +1,7 @@
 """The workbench served in a thread, and Chromium to look at it."""
 
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-SHOTS = Path("/tmp/menon-screenshots")
+SHOTS = Path(tempfile.gettempdir()) / "menon-screenshots"
 """Where tests leave pictures of what they saw."""
 
 
