@@ -136,7 +136,7 @@ def understood(*arguments: Any, **names: Any) -> Any:
 
 @pytest.fixture
 def idle(monkeypatch):
-    """Commands stop where they would load a model."""
+    """Commands stop where they would load a model, or serve without an end."""
 
     def evaluated(settings: dict[str, Any], on_ready: Any) -> Any:
         read(EvalConfig, settings)
@@ -146,8 +146,10 @@ def idle(monkeypatch):
     for name in (
         *("assembly.sample.sample", "assembly.pretrain.pretrain", "cli.sweep.trained"),
         *("assembly.posterior.draw", "simulate.plan.planned", "cli.cluster.run"),
+        "serve.model.Served.load",
     ):
         monkeypatch.setattr(f"menon.{name}", understood)
+    monkeypatch.setattr("uvicorn.Server.run", understood)
 
 
 PLACEHOLDERS = {
