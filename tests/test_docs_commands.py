@@ -276,7 +276,7 @@ def blocks() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "code"), blocks(), ids=lambda text: text[:40])
 def test_code_in_python_runs(page, code, monkeypatch):
-    """What needs a run or a sampler is compiled alone; test_export.py runs the lines that load a model."""
+    """What needs a run, a sampler or a server is compiled alone; test_export.py runs the lines that load a model."""
 
     def resolved(recipe: str = "grpo", /, **settings: Any) -> dict[str, Any]:
         assert isinstance(configured(recipe, (settings,), 1), RunConfig)
@@ -284,7 +284,7 @@ def test_code_in_python_runs(page, code, monkeypatch):
 
     monkeypatch.setattr(menon, "train", resolved)
     compiled = compile(code, page, "exec")
-    if not re.search(r"view|sampler\.open|from_pretrained|menon\.(runs|metrics|compare)", code):
+    if not re.search(r"view|sampler\.open|from_pretrained|OpenAI\(|episodes|menon\.(runs|metrics|compare)", code):
         exec(compiled, {"menon": menon, "mine": lambda prompt, completion, answer: 1.0, "__name__": "page"})
 
 
