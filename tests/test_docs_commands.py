@@ -146,10 +146,9 @@ def idle(monkeypatch):
     for name in (
         *("assembly.sample.sample", "assembly.pretrain.pretrain", "cli.sweep.trained"),
         *("assembly.posterior.draw", "simulate.plan.planned", "cli.cluster.run"),
-        "serve.model.Served.load",
+        *("cli.serve.listening", "cli.workbench.listening"),
     ):
         monkeypatch.setattr(f"menon.{name}", understood)
-    monkeypatch.setattr("uvicorn.Server.run", understood)
 
 
 PLACEHOLDERS = {
@@ -274,9 +273,12 @@ def blocks() -> list[tuple[str, str]]:
     return [*found, *(("menon.train", call) for call in calls)]
 
 
+NEEDS = r"view|sampler\.open|from_pretrained|OpenAI\(|episodes|menon\.(runs|metrics|compare)"
+
+
 @pytest.mark.parametrize(("page", "code"), blocks(), ids=lambda text: text[:40])
 def test_code_in_python_runs(page, code, monkeypatch):
-    """What needs a run, a sampler or a server is compiled alone; test_export.py runs the lines that load a model."""
+    """What needs a run or a server is compiled alone; test_export.py runs the lines that load a model."""
 
     def resolved(recipe: str = "grpo", /, **settings: Any) -> dict[str, Any]:
         assert isinstance(configured(recipe, (settings,), 1), RunConfig)
@@ -284,7 +286,7 @@ def test_code_in_python_runs(page, code, monkeypatch):
 
     monkeypatch.setattr(menon, "train", resolved)
     compiled = compile(code, page, "exec")
-    if not re.search(r"view|sampler\.open|from_pretrained|OpenAI\(|episodes|menon\.(runs|metrics|compare)", code):
+    if not re.search(NEEDS, code):
         exec(compiled, {"menon": menon, "mine": lambda prompt, completion, answer: 1.0, "__name__": "page"})
 
 
