@@ -130,7 +130,10 @@ def test_help_and_version(capsys, monkeypatch):
             ["train", "grpo", "--resume", "x"],
             "menon: --resume goes on with the run's own settings; leave the recipe",
         ),
-        (["train", "--resume=x", "seed=2"], "menon: a resumed run keeps its 'seed'; only steps, save_every,"),
+        (
+            ["train", "--resume=x", "seed=2"],
+            "menon: a resumed run keeps its 'seed'; only steps, minutes, save_every,",
+        ),
         (["train", "threads=1", "data=none.jsonl"], "menon: there is no file none.jsonl (looked from "),
         (
             ["train", "threads=1", "model=./none"],

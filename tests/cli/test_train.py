@@ -138,7 +138,7 @@ def test_a_resumed_run_keeps_its_settings_and_names_the_run_that_may_have_others
     )
     told = capsys.readouterr().err
     assert told.startswith(
-        "menon: a resumed run keeps its 'models.policy.optimiser.learning_rate'; only steps, save_every, "
+        "menon: a resumed run keeps its 'models.policy.optimiser.learning_rate'; only steps, minutes, "
     )
     command = told.rpartition("train the policy of step 1 with another as a new run: `menon ")[2].rstrip(
         "`\n"

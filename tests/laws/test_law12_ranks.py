@@ -151,7 +151,8 @@ def test_columns_are_in_the_order_of_the_batch(setting: Setting, ranked: RankedH
     assert ours.keys() == theirs.keys()
     for name, column in ours.items():
         assert theirs[name].shape == column.shape
-        assert torch.allclose(theirs[name], column, rtol=0, atol=1e-6), name
+        # Two roundings of a log-prob of -7; without AVX-512 a product of fewer rows adds in another order.
+        assert torch.allclose(theirs[name], column, rtol=0, atol=2e-6), name
 
 
 def test_what_is_not_finite_on_one_rank_is_skipped_on_all(setting: Setting):
