@@ -8,7 +8,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -130,6 +130,19 @@ def nested(settings: Mapping[str, Any]) -> Tree:
             value = {name: value}
         tree = merged(tree, value)
     return tree
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a tree, each with its dotted name; a value that is no tree has the name alone.
+
+    >>> list(leaves({"critic": {"learning_rate": 1}, "seed": 2}))
+    [('critic.learning_rate', 1), ('seed', 2)]
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from leaves(item, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
 
 
 def merged(tree: Tree, more: Mapping[str, Any]) -> Tree:

@@ -22,7 +22,7 @@ from menon.errors import UserError
 from menon.other_names import answer_for
 from menon.record.layout import Layout
 from menon.record.reader import RunView, damaged, read_about
-from menon.settings import Tree, merged, nested, setting, value_text
+from menon.settings import Tree, leaves, merged, nested, setting, value_text
 from menon.threads import Threads
 from menon.user_code import source_hash
 
@@ -118,7 +118,7 @@ def refuse_fixed(path: Path, changes: Mapping[str, Any]) -> None:
     another."""
     from menon.record.folder import restart_command
 
-    given = {place: value for key, tree in changes.items() for place, value in entries(key, tree)}
+    given = dict(leaves(changes))
     fixed = {place: value for place, value in given.items() if place.rpartition(".")[2] not in LATER}
     if not fixed:
         return
@@ -136,15 +136,6 @@ def refuse_fixed(path: Path, changes: Mapping[str, Any]) -> None:
             f"`{restart_command(view)} {others}`"
         )
     raise UserError(f"a resumed run keeps its '{name}'; only {', '.join(LATER)} can change, or {instead}")
-
-
-def entries(place: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The settings in a table, each with its dotted name; of anything else the value itself."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from entries(f"{place}.{key}", item)
-    else:
-        yield place, value
 
 
 def as_typed(value: Any) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 from menon.base import default_model
 from menon.errors import UserError, nearest
-from menon.pipeline.stage import Pipeline, Stage, leaves, reads
+from menon.pipeline.stage import Pipeline, Stage, reads
 from menon.recipes import class_of
-from menon.settings import Tree, merged, nested, plain_data, read
+from menon.settings import Tree, leaves, merged, nested, plain_data, read
 
 SHARED = ("control", "source", "models", "engine")
 """The tables of a run whose settings may be given to all stages at once."""

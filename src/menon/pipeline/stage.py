@@ -4,12 +4,12 @@ A setting of the form `stage:NAME` stands for what the stage NAME makes: the new
 rows of a stage that writes. `stage:NAME/PATH` is any other file in its folder.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from menon.settings import Tree, merged, nested, plain_data, read
+from menon.settings import Tree, leaves, merged, nested, plain_data, read
 from menon.short_names import spelt_out
 
 if TYPE_CHECKING:
@@ -129,12 +129,3 @@ def reads(stage: Stage) -> dict[str, str]:
     """The settings of a stage that stand for what earlier stages make: full name -> the text after
     `stage:`."""
     return {name: value.removeprefix(PREFIX) for name, value in leaves(plain_data(stage)) if is_made(value)}
-
-
-def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a tree, each with its dotted name."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from leaves(item, f"{name}.{key}" if name else key)
-    else:
-        yield name, value

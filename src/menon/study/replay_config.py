@@ -1,6 +1,6 @@
 """What a stored step is replayed under: the run's own configuration, with other parts in it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from menon.errors import UserError
 from menon.old_formats import settings_as_begun
 from menon.recipes import ONLINE, RECIPES, recipe
 from menon.record.reader import RunView
-from menon.settings import Tree, plain_data, read
+from menon.settings import Tree, leaves, plain_data, read
 from menon.step import Plan
 
 REPLAYED = (
@@ -97,7 +97,7 @@ class Algorithm:
 
     def differences(self, other: "Algorithm") -> dict[str, list[Any]]:
         """The settings that differ, by their dotted names: the other's value and this one's."""
-        before, after = (dict(entries(plain_data(one.config))) for one in (other, self))
+        before, after = (dict(leaves(plain_data(one.config))) for one in (other, self))
         return {
             place: [before.get(place), after.get(place)]
             for place in dict.fromkeys((*before, *after))
@@ -147,15 +147,6 @@ def writes_returns(part: Any) -> bool:
 
 def may_change(place: str) -> bool:
     return any(place == name or place.startswith(f"{name}.") for name in REPLAYED)
-
-
-def entries(tree: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting of a tree by its dotted name."""
-    if isinstance(tree, Mapping):
-        for name, value in tree.items():
-            yield from entries(value, f"{place}.{name}" if place else name)
-    else:
-        yield place, tree
 
 
 def named_by_user(changes: Sequence[Tree]) -> tuple[list[Tree], Any]:
