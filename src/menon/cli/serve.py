@@ -1,13 +1,12 @@
 """`menon serve MODEL`: a model for clients of OpenAI's API."""
 
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from menon import threads
 from menon.assembly.run import use
 from menon.cli.words import NO_OPTION, understand
-from menon.cli.workbench import listening
+from menon.cli.workbench import address_of, listening, token_for
 from menon.errors import UserError
 from menon.serve.config import ServeConfig
 from menon.settings import read
@@ -31,12 +30,11 @@ def serve(words: Sequence[str]) -> int:
     from menon.serve.model import Served
     from menon.serve.sessions import Sessions
 
-    token = None if config.local else secrets.token_urlsafe(24)
+    token = token_for(config.host)
     sessions = None if config.sessions is None else Sessions(Path(config.sessions))
     with listening(config.host, config.port) as place:
         served = Served.load(model, config.names, config.device, config.slots)
-        name = f"[{config.host}]" if ":" in config.host else config.host
-        address = f"http://{name}:{place.getsockname()[1]}"
+        address = address_of(config.host, place)
         print(f"menon serve  {served.names[0]}  {address}/v1  (Ctrl-C ends it)", flush=True)
         print(f"  playground  {address}/{f'?token={token}' if token else ''}", flush=True)
         if token:

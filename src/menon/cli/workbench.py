@@ -33,15 +33,24 @@ def workbench(words: Sequence[str]) -> int:
         raise UserError(f"the workbench needs {error.name}; type `pip install 'menon[workbench]'`") from None
     from menon.workbench.runs import Runs
 
-    runs = Runs([Path(word) for word in found.plain or ["runs"]])
-    token = None if host in ("127.0.0.1", "localhost", "::1") else secrets.token_urlsafe(24)
+    runs, token = Runs([Path(word) for word in found.plain or ["runs"]]), token_for(host)
     with listening(host, port) as place:
-        name = f"[{host}]" if ":" in host else host
-        address = f"http://{name}:{place.getsockname()[1]}/" + (f"?token={token}" if token else "")
+        address = f"{address_of(host, place)}/" + (f"?token={token}" if token else "")
         print(f"menon workbench  {address}  (Ctrl-C ends it)", flush=True)
         config = uvicorn.Config(create(runs, token), log_level="warning", lifespan="off")
         uvicorn.Server(config).run(sockets=[place])
     return 0
+
+
+def token_for(host: str) -> str | None:
+    """A new token where others can reach the address; None on this machine alone."""
+    return None if host in ("127.0.0.1", "localhost", "::1") else secrets.token_urlsafe(24)
+
+
+def address_of(host: str, place: socket.socket) -> str:
+    """The address of a socket that listens at this host, without a slash at its end."""
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{place.getsockname()[1]}"
 
 
 def listening(host: str, port: int) -> socket.socket:

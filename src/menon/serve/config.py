@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from menon.errors import UserError, at_least
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-
 
 @dataclass(frozen=True)
 class ServeConfig:
@@ -32,7 +30,3 @@ class ServeConfig:
         at_least(1, "slots", self.slots)
         if not 0 <= self.port < 65536:
             raise UserError(f"port is {self.port}; it can be 0 to 65535")
-
-    @property
-    def local(self) -> bool:
-        return self.host in LOCAL
