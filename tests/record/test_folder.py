@@ -11,11 +11,11 @@ from menon.record import checkpoint, disk
 from menon.record.folder import RunFolder, determinism
 from menon.types import StepReport
 
+NO_TOKENS = {"token": np.zeros(0, dtype=np.int64), "is_action": np.zeros(0, dtype=bool)}
+
 
 def report(step: int, **metrics: float) -> StepReport:
-    return StepReport(
-        step, metrics, (), {"token": np.zeros(0, dtype=np.int64)}, np.array([0]), f"fingerprint{step}"
-    )
+    return StepReport(step, metrics, (), NO_TOKENS, np.array([0]), f"fingerprint{step}")
 
 
 def test_run_json_says_what_a_replay_depends_on(tmp_path):

@@ -62,9 +62,12 @@ def test_rows_are_updates_terms_and_sequences(tmp_path):
     assert pq.ParquetFile(tmp_path / "u.parquet").metadata.row_group(0).column(0).compression == "ZSTD"
 
 
+NO_TOKENS = {"token": np.zeros(0, dtype=np.int64), "is_action": np.zeros(0, dtype=bool)}
+
+
 def test_a_run_folder_keeps_and_rewinds_them(tmp_path):
     def report(step: int, *updates: UpdateRecord) -> StepReport:
-        return StepReport(step, {}, (), {"token": np.zeros(0, dtype=np.int64)}, np.array([0]), "f", updates)
+        return StepReport(step, {}, (), NO_TOKENS, np.array([0]), "f", updates)
 
     with RunFolder.create(tmp_path, {}) as folder:
         folder.record(report(1))

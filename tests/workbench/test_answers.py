@@ -1,6 +1,7 @@
 """The answers that the workbench lists, filters and pairs, against the Parquet files."""
 
 import math
+import shutil
 import time
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 pytest.importorskip("starlette")
 from starlette.testclient import TestClient
 
-from menon.record.layout import step_file
+from menon.record.layout import index_file, step_file
 from menon.record.reader import StepFiles
 from menon.workbench import answer_rows
 from menon.workbench.answer_filter import steps_asked
@@ -212,3 +213,18 @@ def test_steps_that_are_asked_for():
     assert steps_asked([1, 2, 5], "") == [5]
     assert steps_asked([1, 2, 5], "2-5") == [2, 5]
     assert steps_asked([], "3") == []
+
+
+def test_a_recorded_run_is_listed_from_its_index_as_from_its_files(folder, tmp_path, monkeypatch):
+    run = shutil.copytree(folder / "one", tmp_path / "one")
+    queries = ["step=all", "step=all&text=1&sort=length&down=1", "step=all&verdict=right"]
+
+    def found():
+        return [asked(tmp_path, f"/api/run/one/answers?{query}") for query in queries]
+
+    index_file(run / "transcripts").unlink()
+    from_files = found()
+    shutil.copy(index_file(folder / "one" / "transcripts"), run)
+    monkeypatch.setattr(answer_rows, "read_columns", None)  # no transcript is opened
+    assert found() == from_files
+    assert from_files[0]["total"] == sum(len(stored(tmp_path, "one", step)) for step in (1, 2))

@@ -15,7 +15,7 @@ import torch
 
 from menon import __version__
 from menon.errors import UserError
-from menon.record import checkpoint, disk
+from menon.record import answer_index, checkpoint, disk
 from menon.record.beside import shown, with_interval
 from menon.record.events import Events
 from menon.record.layout import LINES, Layout, step_file, steps_in
@@ -204,7 +204,8 @@ class RunFolder:
         each token."""
         disk.own_folder(self.layout.transcripts)
         if len(report.graded) == len(report.offset) - 1:
-            write_transcript(step_file(self.layout.transcripts, report.step), report, spans)
+            file = step_file(self.layout.transcripts, report.step)
+            answer_index.append(file, report.step, write_transcript(file, report, spans))
         if report.updates:
             disk.own_folder(self.layout.updates)
             write_updates(step_file(self.layout.updates, report.step), report.step, report.updates)
@@ -226,7 +227,8 @@ class RunFolder:
         evaluation is recorded completely. `seconds`: how long the evaluation took."""
         if graded:
             disk.own_folder(self.layout.answers)
-            write_answers(step_file(self.layout.answers, step), step, graded, spans)
+            file = step_file(self.layout.answers, step)
+            answer_index.append(file, step, write_answers(file, step, graded, spans))
         disk.append(self.layout.evaluations, disk.json_line({"step": step, **numbers}))
         counted = {name: numbers.get(name) for name in ("accuracy", "reward", "n")}
         self._events.write("evaluated", step, **counted, seconds=seconds)
@@ -272,6 +274,8 @@ class RunFolder:
             for number in steps_in(folder, ".parquet"):
                 if number > step:
                     step_file(folder, number).unlink()
+        for folder in (self.layout.transcripts, self.layout.answers):
+            answer_index.rewind(folder, step)
         for left in self.layout.unfinished():
             disk.remove(left)
         for file in (self.layout.report, self.layout.report_text, self.layout.page):

@@ -86,6 +86,11 @@ class Layout:
         return self.run / "evaluations"
 
     @property
+    def indices(self) -> tuple[Path, ...]:
+        """The answers of transcripts and of evaluations without their tokens (`record.answer_index`)."""
+        return index_file(self.transcripts), index_file(self.answers)
+
+    @property
     def updates(self) -> Path:
         """Folder of what the updates of each step did to its tokens, one file per step."""
         return self.run / "updates"
@@ -108,7 +113,7 @@ class Layout:
     def files(self) -> tuple[Path, ...]:
         """Files that a run writes, in any format, except its lock."""
         lines = (self.metrics, self.evaluations, self.events, self.sessions, self.sittings)
-        return self.about, *lines, self.report, self.report_text, self.page
+        return self.about, *lines, *self.indices, self.report, self.report_text, self.page
 
     def written(self) -> list[Path]:
         """What a run has written into its folders, unfinished files of its own too."""
@@ -153,16 +158,21 @@ def step_file(folder: Path, step: int) -> Path:
     return folder / f"{step_name(step)}.parquet"
 
 
+def index_file(folder: Path) -> Path:
+    """The index of a folder of transcripts or answers, beside it."""
+    return folder.with_name(f"{folder.name}.index")
+
+
 def names_in(folder: Path) -> list[str]:
     """Names in a folder, in order; none where there is no folder."""
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
 
 
 def steps_in(folder: Path, suffix: str = "") -> list[int]:
     """Steps with an entry `step_000012` + suffix in a folder, in order; unfinished and damaged entries have
     other names and are left out."""
-    found = [re.fullmatch(rf"step_(\d{{6,}}){re.escape(suffix)}", name) for name in names_in(folder)]
-    return sorted(int(match[1]) for match in found if match)
+    step = re.compile(rf"step_(\d{{6,}}){re.escape(suffix)}")
+    return sorted(int(match[1]) for name in names_in(folder) if (match := step.fullmatch(name)))
 
 
 def runs_in(folder: Path) -> list[Path]:

@@ -21,7 +21,7 @@ UNASKED = "the reward does not apply to this row"
 """What stands in place of an error where the grader did not fail."""
 
 
-def write_transcript(path: Path, report: StepReport, spans: TextSpans | None = None) -> None:
+def write_transcript(path: Path, report: StepReport, spans: TextSpans | None = None) -> pa.Table:
     """One row per rollout, in the order of the batch.
 
     Columns: step, group, sample, prompt_index, prompt, answer (gold), completion, finish, score, acc (NaN:
@@ -33,12 +33,16 @@ def write_transcript(path: Path, report: StepReport, spans: TextSpans | None = N
     (where each token begins in it; see `record.spans`). With an environment whose observations the grader did
     not read also graded_text, which is what it read. Where a sampler gave them, alternatives and
     alternatives_logp: lists over the action tokens, each of k tokens or of their log-probs. The file is
-    complete or absent; OSError if there is no room.
+    complete or absent; OSError if there is no room. Returns what it holds.
     """
-    write_table(path, _table(report, spans))
+    table = _table(report, spans)
+    write_table(path, table)
+    return table
 
 
-def write_answers(path: Path, step: int, graded: Sequence[Graded], spans: TextSpans | None = None) -> None:
+def write_answers(
+    path: Path, step: int, graded: Sequence[Graded], spans: TextSpans | None = None
+) -> pa.Table:
     """The answers of an evaluation in the same form, with the sampler's columns of their tokens."""
     rollouts = [g.rollout for g in graded]
     offset = np.cumsum([0, *(len(r.tokens) for r in rollouts)])
@@ -50,7 +54,7 @@ def write_answers(path: Path, step: int, graded: Sequence[Graded], spans: TextSp
     given = [name for name in ("entropy", "version") if all(getattr(r, name) is not None for r in rollouts)]
     columns |= {name: column(name) for name in given}
     columns["reward"] = np.zeros(int(offset[-1]), dtype=np.float32)
-    write_transcript(path, StepReport(step, {}, tuple(graded), columns, offset, ""), spans)
+    return write_transcript(path, StepReport(step, {}, tuple(graded), columns, offset, ""), spans)
 
 
 def read_transcript(

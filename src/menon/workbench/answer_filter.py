@@ -1,5 +1,6 @@
 """Which answers a page asks for, and in which order."""
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from menon.errors import UserError
+from menon.record.answer_numbers import NUMBERS
 from menon.record.reader import RunView, StepFiles
 from menon.types import FINISHES
 from menon.workbench.answer_rows import AnswerRows, Answers, StepAnswers
@@ -211,9 +213,9 @@ def group_sizes(shown: Sequence[tuple[StepAnswers, int]]) -> list[dict[str, Any]
 
 def as_shown(one: StepAnswers, row: int, texts: Any) -> dict[str, Any]:
     """An answer as a list shows it."""
-    shown = {name: values[row].item() for name, values in one.numbers.items()}
+    shown = dict(zip(NUMBERS.names or (), one.numbers[row].item(), strict=True))
     place = shown["finish"]
-    shown["finish"] = FINISHES[place] if place >= 0 else None
+    shown["finish"] = FINISHES[place] if 0 <= place < len(FINISHES) else None
     written = texts.slice(row, 1).to_pylist()[0] if texts.num_columns else {}
     completion = written.get("completion") or ""
     return shown | {
@@ -221,6 +223,6 @@ def as_shown(one: StepAnswers, row: int, texts: Any) -> dict[str, Any]:
         "answer": written.get("answer"),
         "completion": completion[:CUT],
         "longer": max(0, len(completion) - CUT),
-        "parts": dict(written.get("parts") or ()),
+        "parts": json.loads(written.get("parts") or "{}"),
         "error": written.get("error") or "",
     }
