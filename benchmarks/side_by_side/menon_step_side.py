@@ -16,6 +16,9 @@ from side_by_side.channel import serve
 from side_by_side.menon_steps import OPEN, Steps, answering
 from side_by_side.task import digits
 
+PHASES = ("rollout", "score", "update", "sync")
+"""Stages of a step whose seconds are told."""
+
 
 def steps_of(
     folder: str, questions: str, dtype: str, samples: int, limits: Sequence[int], device: str = "cpu"
@@ -83,7 +86,10 @@ def build(**start: Any) -> Callable[..., dict[str, Any]]:
         written, asked = int(steps.metric("tokens/generated")), sum(start["limits"])
         if written != asked:
             raise RuntimeError(f"{written} tokens were written, {asked} were asked for")
-        return {"update": steps.metric("time/update"), "tokens": written + sum(prompts.values())}
+        phases = {name: steps.metric(f"time/{name}") for name in PHASES}
+        on_gpu = start.get("device") == "cuda"
+        memory = {"device_gib": steps.metric("memory/device_gib")} if on_gpu else {}
+        return {"tokens": written + sum(prompts.values()), **phases, **memory}
 
     return answering(steps, numbers)
 
