@@ -232,8 +232,8 @@ def differences(path: Path, other: Path) -> str:
 
 
 def traces(path: Path) -> dict[str, object]:
-    """The results of a run: metrics without times, and the bytes of evaluations, transcripts and the last
-    checkpoint."""
+    """The results of a run: metrics without times, and the bytes of evaluations, transcripts, their indices
+    and the last checkpoint."""
     layout = Layout(path)
     metrics = [
         {key: value for key, value in line.items() if not key.startswith(("time/", "memory/"))}
@@ -241,6 +241,7 @@ def traces(path: Path) -> dict[str, object]:
     ]
     files = [
         layout.evaluations,
+        *layout.indices,
         *layout.transcripts.iterdir(),
         *(file for file in layout.latest.resolve().rglob("*") if file.is_file()),
     ]
