@@ -284,7 +284,7 @@ def test_a_run_on_given_text(copy):
     assert "nll" in shown
     assert "accuracy" not in shown
     assert asked(copy, "/api/run/run")["after"]["nll"] == 1
-    assert "so there is no forecast" in asked(copy, "/api/run/run/forecast", 400)["error"]
+    assert "so there is no forecast" in asked(copy, "/api/run/run/forecast")["missing"]
 
 
 def test_a_run_that_has_only_begun(copy):

@@ -98,6 +98,7 @@ def described(name: str, view: RunView) -> dict:
         "ended": ended,
         "answers": {"training": ranges(view.transcripts.steps), "evaluations": ranges(view.answers.steps)},
         "newest": newest(view),
+        "imported": bool(view.imported),
         "missing": missing(view),
         "events": events,
         "quiet": quiet,
@@ -124,6 +125,10 @@ def events_of(view: RunView) -> tuple[list[dict], dict[str, int]]:
 def missing(view: RunView) -> list[str]:
     """What this folder does not have, as sentences."""
     said = []
+    if view.imported:
+        kinds, lacks = (view.imported.get(name) or () for name in ("kinds", "missing"))
+        rest = f"; it lacks {', '.join(map(str, lacks))}" if lacks else ""
+        said.append(f"imported from {' and '.join(map(str, kinds))}{rest}; its steps cannot be replayed")
     if view.format < FORMAT:
         said.append(
             f"written by an earlier menon (format {view.format}): it has neither events nor the text of each "
@@ -203,14 +208,14 @@ def place_of(view: RunView, finding: Finding) -> dict[str, int] | None:
 
 
 def forecast_with_points(view: RunView) -> dict:
-    """Both laws and the points that they were fitted to."""
+    """Both laws and the points that they were fitted to; {"missing": why} of a run that has none."""
     try:
         found = forecast_of(view)
         name, steps, entropies, scores = series(view)
-    except UserError:
-        raise
+    except UserError as error:
+        return {"missing": str(error)}
     except WRONG as error:
-        raise UserError(f"{view.path} lacks numbers that a forecast needs ({error})") from None
+        return {"missing": f"{view.path} lacks numbers that a forecast needs ({error})"}
     every = -(-len(steps) // MOST_POINTS)
     points = {"steps": steps[::every], "entropies": entropies[::every], "scores": scores[::every]}
     return {**found, "points": points, "of": name}

@@ -83,14 +83,14 @@ function headOf(run, name, beside) {
 }
 
 /** Links to the answers, and to the tokens, a group (or its tree) and the replay of the newest step that has answers. */
-function linksOf({ answers, newest }, name) {
+function linksOf({ answers, newest, imported }, name) {
   const step = newest && ["run", name, "step", String(newest.step)];
   return [
     answers.training || answers.evaluations ? [address(["run", name, "answers"]), "its answers"] : null,
     answers.evaluations ? [address(["run", name, "answers"], { view: "pairs" }), "start against now"] : null,
     step ? [address([...step, "answer", "0"]), `tokens of step ${newest.step}`] : null,
     step ? [address([...step, "tree", String(newest.group)]), `a group of step ${newest.step}`] : null,
-    step ? [address([...step, "replay"]), `step ${newest.step} under another algorithm`] : null,
+    step && !imported ? [address([...step, "replay"]), `step ${newest.step} under another algorithm`] : null,
   ].filter(Boolean).map(([href, text]) => el("a", { href }, text));
 }
 
