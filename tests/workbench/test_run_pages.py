@@ -13,8 +13,8 @@ pytest.importorskip("starlette")
 from menon.record.layout import step_file
 from menon.record.reader import RunView
 from menon.record.spans import pieces_of
-from menon.workbench.api.run import findings_of
 from menon.workbench.app import create
+from menon.workbench.findings import findings_of
 from menon.workbench.runs import Runs
 from workbench_page import chromium, page_at, picture, served, wide
 

@@ -52,7 +52,7 @@ class Lines:
 
 def signature(layout: Layout) -> Signature:
     """What changes when a file of the run is written."""
-    files = layout.about, layout.metrics, layout.evaluations, layout.events, layout.sessions
+    files = layout.about, layout.metrics, layout.evaluations, layout.events, layout.sessions, layout.notes
     found = []
     for file in files:
         try:
