@@ -250,3 +250,14 @@ def test_the_command(runs, capsys):
     assert f"cosine of the two pushes {made.summary()['cosine']:.4f}" in shown
     assert main(["replay", path]) == 2
     assert "menon replay runs/mine step=5" in capsys.readouterr().err
+
+
+def test_values_push_no_log_prob(runs):
+    """With one trunk for both, the value loss is a term of the policy's update, and its push is 0."""
+    made = replay(runs["ppo"][0], 1, None, [{"models.critic.shared_trunk": "true"}])
+    values = [term for term in made.other.policy.values() if term.through == ("value",)]
+    assert len(values) == 1
+    assert float(values[0].push.abs().max()) == 0
+    assert bool((values[0].weight != 0).any())
+    assert torch.equal(made.other.push, made.own.push)
+    assert any("pushes values and no log-prob" in note for note in made.notes)

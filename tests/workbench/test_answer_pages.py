@@ -1,6 +1,7 @@
 """The pages of answers, tokens and trees in a browser, on small runs and on hostile texts."""
 
 import time
+from collections import Counter
 from itertools import accumulate
 
 import pyarrow as pa
@@ -138,13 +139,43 @@ def test_filters_change_the_list_and_the_address(site, answered):
         until(page, "document.querySelectorAll('.card').length === 0")
 
 
-def test_the_start_against_now_can_be_narrowed(site):
+def test_the_start_against_now_can_be_narrowed(site, answered):
+    """The counts, the cards and their verdicts are those of the files of both evaluations."""
+    ends = [stored(answered, "chain", step, "evaluations") for step in (0, 2)]
+    words = {0: "wrong", 1: "right"}
+    pairs = {
+        (
+            before["prompt"],
+            words[before["acc"]],
+            words[after["acc"]],
+            before["completion"],
+            after["completion"],
+        )
+        for before, after in zip(*ends, strict=True)
+    }
+    kinds = Counter(one[1:3] for one in pairs)
     with site("chain/answers?view=pairs") as page:
         page.wait_for_selector(".cards.two")
-        button = page.locator("[aria-pressed=false]").first
-        count = int(button.inner_text().split(": ")[1])
-        button.click()
-        until(page, f"document.querySelectorAll('.cards.two').length === {count}")
+        buttons = page.locator("button[aria-pressed]").all_inner_texts()
+        assert buttons[0] == "all"
+        assert sorted(buttons[1:]) == sorted(f"{a} → {b}: {count}" for (a, b), count in kinds.items())
+        assert cards(page) == pairs
+        for (first, last), count in kinds.items():
+            page.get_by_role("button", name=f"{first} → {last}: {count}").click()
+            until(page, f"document.querySelectorAll('.cards.two').length === {count}")
+            assert cards(page) == {one for one in pairs if one[1:3] == (first, last)}
+            assert f"kind={first}-{last}" in page.url
+
+
+def cards(page):
+    """The questions of the page with the verdicts and the texts of both answers."""
+    found = set()
+    for group in page.locator("section.group").all():
+        verdicts = group.locator(".card .verdict > :first-child").all_inner_texts()
+        texts = group.locator(".card > .text").all_text_contents()
+        prompt = group.locator(".question > .text").text_content()
+        found.add((prompt, *verdicts, *texts))
+    return found
 
 
 def test_tokens_show_their_numbers(site, answered):

@@ -5,11 +5,16 @@ import json
 import shutil
 import time
 
+import pyarrow.parquet as pq
 import pytest
 
 pytest.importorskip("starlette")
 
+from menon.record.layout import step_file
+from menon.record.reader import RunView
+from menon.record.spans import pieces_of
 from menon.workbench.app import create
+from menon.workbench.findings import findings_of
 from menon.workbench.runs import Runs
 from workbench_page import chromium, page_at, picture, served, wide
 
@@ -140,20 +145,66 @@ def test_keys_move_along_a_chart(site, shown):
         page.wait_for_selector(".card")
 
 
-def test_the_links_of_a_run_lead_to_its_pages(site):
+def test_the_links_of_a_run_lead_to_its_pages(site, shown):
+    """Each page says whose it is, and has what the files of the last step have."""
+    rows = pq.read_table(step_file(shown / "one" / "transcripts", 2)).to_pylist()
+    first, step = rows[0], "#/run/one/step/2"
+    group = [row for row in rows if row["group"] == first["group"]]
+    pieces = pieces_of(first["text"], first["text_start"])[first["is_action"].index(True) :]
+    held = len(stored(shown / "one", "evaluations.jsonl"))
+    places = (
+        ("its answers", "#/run/one/answers", "h1", ["Answers"], ".card", len(rows)),
+        (
+            "start against now",
+            "#/run/one/answers?view=pairs",
+            "[aria-current]",
+            ["start against now"],
+            "option",
+            2 + 2 * held,
+        ),
+        (
+            "tokens of step 2",
+            f"{step}/answer/0",
+            "h1",
+            [f"Step 2, group {first['group']}, answer 0"],
+            ".tok[data-t]",
+            len(pieces),
+        ),
+        (
+            "a group of step 2",
+            f"{step}/tree/{first['group']}",
+            "h1",
+            [f"Step 2, group {first['group']}"],
+            ".cards.wide .card",
+            len(group),
+        ),
+        (
+            "step 2 under another algorithm",
+            f"{step}/replay",
+            "h1",
+            ["Step 2 under another algorithm"],
+            "form",
+            1,
+        ),
+    )
     with site("run/one") as page:
-        for text, ready in (
-            ("its answers", ".card"),
-            ("start against now", ".cards.two, [role=status]"),
-            ("tokens of step 2", ".tok"),
-            ("a group of step 2", ".cards.wide .card"),
-            ("step 2 under another algorithm", "h1:has-text('under another algorithm')"),
-            ("an example: an answer of step 2", ".tok"),
-        ):
+        for text, address, place, said, of, count in places:
             page.locator("#view a", has_text=text).first.click()
-            page.wait_for_selector(ready)
+            until(page, f"document.querySelectorAll('#view {of}').length === {count}")
+            assert unquoted(page).startswith(address)
+            assert page.locator(f"#view {place}").all_inner_texts()[: len(said)] == said
             page.go_back()
             page.wait_for_selector(".jump a")
+        found = findings_of(RunView.open(shown / "one"))["findings"]
+        example = next(one for one in found if one["shown"] and "row" in one["shown"])
+        page.locator(f"[data-cause={example['cause']}] a").click()
+        page.wait_for_selector(".tok[data-t]")
+        shown_at = example["shown"]
+        assert unquoted(page) == f"#/run/one/step/{shown_at['step']}/answer/{shown_at['row']}"
+
+
+def unquoted(page):
+    return page.evaluate("decodeURIComponent(location.hash)")
 
 
 def test_files_of_a_chart(site, shown):

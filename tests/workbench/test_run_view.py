@@ -14,11 +14,14 @@ pytest.importorskip("starlette")
 from starlette.testclient import TestClient
 
 from menon.cli import main
+from menon.errors import UserError
+from menon.processes.worker import Spawn
 from menon.record import disk
 from menon.record.reader import FORMAT, RunView
 from menon.study.diagnosis import Finding
-from menon.workbench.api.run import place_of
+from menon.workbench import findings
 from menon.workbench.app import create
+from menon.workbench.findings import place_of
 from menon.workbench.runs import Runs
 
 FORMAT_1 = Path(__file__).parents[1] / "data" / "format_1"
@@ -209,6 +212,38 @@ def test_findings_are_those_of_the_command(folder, capsys):
     assert shown["finish"] == "length"
 
 
+def test_findings_of_a_large_run_are_worked_out_in_a_process_of_their_own(folder, monkeypatch):
+    """They are the same ones, and the server answers meanwhile; what stops it is one sentence."""
+    here = asked(folder, "/api/run/one/findings")
+    began = []
+    started = findings.Worker.start
+    monkeypatch.setattr(findings.Worker, "start", lambda self: began.append(self) or started(self))
+    monkeypatch.setattr(findings, "MUCH", 0)
+    assert asked(folder, "/api/run/one/findings") == here
+    assert len(began) == 1
+    assert began[0].pid == 0  # it has ended
+    (folder / "one" / "run.json").rename(folder / "one" / "away.json")
+    view = RunView(folder / "one")
+    try:
+        with pytest.raises(UserError, match=f"^{folder / 'one'} holds no run"):
+            findings.Finder().of(view)
+    finally:
+        (folder / "one" / "away.json").rename(folder / "one" / "run.json")
+    monkeypatch.setattr(findings, "Spawn", lambda entry: Spawn("menon.workbench.findings:size_of"))
+    with pytest.raises(UserError, match=r"the findings of .* were not worked out: TypeError"):
+        findings.Finder().of(view)
+
+
+def test_the_list_of_charts_brings_the_lines_of_the_first(seeded):
+    found = asked(seeded, "/api/charts?runs=fast-1&pixels=100")
+    shown = [chart["key"] for group in found["groups"] for chart in group["charts"]][:2]
+    assert list(found["first"]) == shown == ["accuracy", "reward"]
+    for key in shown:
+        alone = asked(seeded, f"/api/curves?runs=fast-1&chart={key}&pixels=100")
+        assert found["first"][key] == alone["lines"]
+    assert "first" not in asked(seeded, "/api/charts?runs=fast-1")
+
+
 def test_an_example_is_found_in_its_file(folder):
     view = RunView.open(folder / "one")
     rows = view.transcripts.rows(2, ["group", "sample"])
@@ -284,7 +319,7 @@ def test_a_run_on_given_text(copy):
     assert "nll" in shown
     assert "accuracy" not in shown
     assert asked(copy, "/api/run/run")["after"]["nll"] == 1
-    assert "so there is no forecast" in asked(copy, "/api/run/run/forecast", 400)["error"]
+    assert "so there is no forecast" in asked(copy, "/api/run/run/forecast")["missing"]
 
 
 def test_a_run_that_has_only_begun(copy):

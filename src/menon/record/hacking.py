@@ -28,8 +28,9 @@ Line = Mapping[str, Any]
 def exploited(lines: Sequence[Line], settings: Mapping[str, Any]) -> Sign | None:
     """The policy earns more of a reward that is a model, and its answers are no more often right: no more
     than in the first steps, or less than in some earlier ones. None where that is not known."""
-    known = len(lines) >= 2 * WINDOW and all("acc/mean" in line for line in lines)
-    if kind_of(setting(settings, "reward")) not in MODELS or not known:
+    if kind_of(setting(settings, "reward")) not in MODELS or len(lines) < 2 * WINDOW:
+        return None
+    if not all("acc/mean" in line for line in lines):
         return None
     rewards, right = (averages([line[name] for line in lines]) for name in ("reward/mean", "acc/mean"))
     spread = lines[0]["reward/std"]

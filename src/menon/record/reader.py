@@ -128,6 +128,13 @@ class RunView:
         every format."""
         return dict(self.about["settings"])
 
+    @property
+    def imported(self) -> Mapping[str, Any]:
+        """Of a run that `menon import` wrote: `kinds`, `folder`, `missing`, `settings` and `faults`; {} of a
+        run of menon."""
+        found = self.about.get("imported")
+        return found if isinstance(found, dict) else {}
+
     @cached_property
     def metrics(self) -> list[Line]:
         """One line per finished step; [] before the first."""

@@ -11,9 +11,8 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
 
 from menon.engines.decoding.live import Newest
 from menon.errors import UserError
@@ -24,8 +23,8 @@ from menon.serve.replies import Reply
 from menon.serve.sessions import Sessions
 from menon.serve.writer import Event, Job
 from menon.types import Finish
+from menon.workbench import static_files
 from menon.workbench.answers import json_answer
-from menon.workbench.app import STATIC
 
 LONGEST = 2**26
 """Bytes of a request."""
@@ -41,8 +40,7 @@ class Server:
     def routes(self) -> list[BaseRoute]:
         found: list[BaseRoute] = [
             Route("/", lambda request: RedirectResponse("/page#/playground", 303)),
-            Route("/page", lambda request: FileResponse(STATIC / "index.html")),
-            Mount("/static", StaticFiles(directory=STATIC)),
+            *static_files.routes("/page"),
             Route("/health", lambda request: Response()),
             Route("/api/runs", no_runs),
             Route("/tokenize", self.tokenize, methods=["POST"]),

@@ -121,7 +121,7 @@ def _ceilings(entropy: Series, fitted: Series, left: Series) -> tuple[float, flo
     block = math.ceil(n ** (1 / 3))
     left = left * math.sqrt(n / (n - 2))
     starts = stream(0, "entropy_law").integers(0, n, (RESAMPLES, math.ceil(n / block)))
-    places = ((starts[:, :, None] + np.arange(block)) % n).reshape(RESAMPLES, -1)[:, :n]
-    lines = [line(entropy, fitted + left[row]) for row in places]
+    resampled = (((begins[:, None] + np.arange(block)) % n).reshape(-1)[:n] for begins in starts)
+    lines = [line(entropy, fitted + left[places]) for places in resampled]
     low, high = np.percentile([b - a for a, b in lines], [2.5, 97.5])
     return float(low), float(high)

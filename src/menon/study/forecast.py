@@ -7,7 +7,7 @@ and A, so both laws are fits of straight lines.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ STEEPNESS = np.geomspace(0.5, 6, 28)
 """Values of B that are tried."""
 MIDDLES = 56
 """How many values of C_mid are tried: from a quarter of the first step to twice the place asked for."""
+BLOCK = 2**17
+"""Rows of x of which the designs of the shapes are made at a time: 2 MiB, whatever the length of the run."""
 LARGEST_MEMORY = 0.8
 """Largest correlation of neighbouring residuals that is believed."""
 
@@ -50,12 +52,17 @@ class Prediction:
 class Designs:
     """Straight lines through the same points, one for each shape that is tried: y = x @ coefficients."""
 
-    x: Floats
-    """[G, K, 2] of the points."""
+    rows: Callable[[slice], Floats]
+    """[g, K, 2] x of the points, of some of the shapes: those of a long run are never all there at once."""
     asked: Floats
     """[G, 2] of the place that is asked for."""
     parameters: int
     """Free numbers of the law, the shape's included."""
+
+    def blocks(self, points: int) -> Iterator[slice]:
+        """The shapes in blocks whose designs have about `BLOCK` rows of x together."""
+        size = max(1, BLOCK // points)
+        return (slice(begin, begin + size) for begin in range(0, len(self.asked), size))
 
 
 def sigmoid_designs(compute: Floats, asked: float) -> tuple[Designs, Floats]:
@@ -65,9 +72,13 @@ def sigmoid_designs(compute: Floats, asked: float) -> tuple[Designs, Floats]:
     upper = 2 * (last if math.isinf(asked) else max(asked, last))
     middles = np.geomspace(max(float(compute[compute > 0].min()) / 4, 1e-9), upper, MIDDLES)
     shapes = np.array([(b, middle) for b in STEEPNESS for middle in middles])
-    share = risen(compute[None, :], shapes)
     end = np.ones(len(shapes)) if math.isinf(asked) else risen(np.array([[asked]]), shapes)[:, 0]
-    return Designs(np.stack([1 - share, share], -1), np.stack([1 - end, end], -1), 4), shapes
+
+    def rows(some: slice) -> Floats:
+        share = risen(compute[None, :], shapes[some])
+        return np.stack([1 - share, share], -1)
+
+    return Designs(rows, np.stack([1 - end, end], -1), 4), shapes
 
 
 def risen(compute: Floats, shapes: Floats) -> Floats:
@@ -83,61 +94,84 @@ def risen(compute: Floats, shapes: Floats) -> Floats:
 
 def line_designs(entropy: Floats, asked: float) -> Designs:
     """The one design of R = b - a exp(H), in (b, -a); `asked` is an entropy."""
-    return Designs(
-        np.stack([np.ones_like(entropy), np.exp(entropy)], -1)[None], np.array([[1.0, math.exp(asked)]]), 2
-    )
+    x = np.stack([np.ones_like(entropy), np.exp(entropy)], -1)[None]
+    return Designs(lambda some: x[some], np.array([[1.0, math.exp(asked)]]), 2)
 
 
 def predict(designs: Designs, score: Floats, most: float = math.inf, measured: bool = True) -> Prediction:
-    """The best fit's value at the place that is asked for, with its profile interval.
-
-    A value v is in the interval if some shape g has
-    (SSE_g - SSE) / k + (v - f_g)^2 / (k V_g + m) <= t^2 s^2: SSE_g is the sum of squares left by the best
-    line of that shape, SSE the least of them, f_g the line's value there and s^2 V_g its variance, s^2 =
-    SSE / (K - parameters), and t is Student's. k = (1 + r) / (1 - r) makes up for residuals whose
-    neighbours correlate by r > 0. m is 1 for the interval of one measurement, 0 for that of the curve. With
-    one shape this is the usual interval of a regression. Coefficients and ends are at most `most`.
-    """
-    values, variances, left = fits(designs, score, most)
-    best = int(np.argmin(left.square_sums))
-    freedom = len(score) - designs.parameters
-    noise = float(left.square_sums[best]) / freedom
-    memory = inflation(left.residuals[best], designs.parameters)
-    room = t_quantile(freedom) ** 2 * noise - (left.square_sums - left.square_sums[best]) / memory
-    inside = room >= 0
-    half = np.sqrt(np.maximum(room, 0) * (memory * variances + float(measured)))
-    low, high = float((values - half)[inside].min()), float((values + half)[inside].max())
-    return Prediction(min(float(values[best]), most), min(low, most), min(high, most))
+    """`fits`, and what they say of the place that is asked for."""
+    return fits(designs, score, most).of(designs.asked, measured)
 
 
 @dataclass(frozen=True)
-class Left:
-    """What the best lines leave."""
+class Fits:
+    """The best line of each of G shapes through K points."""
 
-    residuals: Floats
-    """[G, K]"""
+    coefficient: Floats
+    """[G, 2]; the second is at most `most`."""
+    spread: Floats
+    """[G, 2, 2] covariance of the coefficients, in units of the noise."""
     square_sums: Floats
-    """[G]"""
+    """[G] what the lines leave."""
+    residuals: Floats
+    """[K] what the best shape leaves."""
+    parameters: int
+    most: float
+
+    @property
+    def best(self) -> int:
+        """The shape that leaves least."""
+        return int(np.argmin(self.square_sums))
+
+    def of(self, asked: Floats, measured: bool = True) -> Prediction:
+        """The best fit's value at a place, of which `asked` [G, 2] is the row of x for each shape, with its
+        profile interval.
+
+        A value v is in the interval if some shape g has
+        (SSE_g - SSE) / k + (v - f_g)^2 / (k V_g + m) <= t^2 s^2: SSE_g is the sum of squares left by the best
+        line of that shape, SSE the least of them, f_g the line's value there and s^2 V_g its variance, s^2 =
+        SSE / (K - parameters), and t is Student's. k = (1 + r) / (1 - r) makes up for residuals whose
+        neighbours correlate by r > 0. m is 1 for the interval of one measurement, 0 for that of the curve.
+        With one shape this is the usual interval of a regression. Coefficients and ends are at most `most`.
+        """
+        values = np.einsum("ga,ga->g", asked, self.coefficient)
+        variances = np.einsum("ga,gab,gb->g", asked, self.spread, asked)
+        freedom = len(self.residuals) - self.parameters
+        noise = float(self.square_sums[self.best]) / freedom
+        memory = inflation(self.residuals, self.parameters)
+        room = t_quantile(freedom) ** 2 * noise - (self.square_sums - self.square_sums[self.best]) / memory
+        inside = room >= 0
+        half = np.sqrt(np.maximum(room, 0) * (memory * variances + float(measured)))
+        low, high = float((values - half)[inside].min()), float((values + half)[inside].max())
+        most = self.most
+        return Prediction(min(float(values[self.best]), most), min(low, most), min(high, most))
 
 
-def fits(designs: Designs, score: Floats, most: float) -> tuple[Floats, Floats, Left]:
-    """The value [G] of each shape's line where it is asked for, its variance [G] in units of the noise, and
-    what it leaves. Where the second coefficient would be above `most`, it is `most`."""
-    x, asked = designs.x, designs.asked
+def fits(designs: Designs, score: Floats, most: float) -> Fits:
+    """The best line of each shape. Where its second coefficient would be above `most`, it is `most`."""
+    parts = [lines_of(designs.rows(some), score, most) for some in designs.blocks(len(score))]
+    coefficient, spread, square_sums = (np.concatenate(column) for column in zip(*parts, strict=True))
+    best = int(np.argmin(square_sums))
+    residuals = score - designs.rows(slice(best, best + 1))[0] @ coefficient[best]
+    return Fits(coefficient, spread, square_sums, residuals, designs.parameters, most)
+
+
+def lines_of(x: Floats, score: Floats, most: float) -> tuple[Floats, Floats, Floats]:
+    """`coefficient`, `spread` and `square_sums` of some shapes, whose designs are x [g, K, 2]."""
     moment = np.einsum("gka,gkb->gab", x, x)
     scale = np.trace(moment, axis1=1, axis2=2)
-    inverse = np.linalg.inv(moment + 1e-9 * scale[:, None, None] * np.eye(2))
-    coefficient = np.einsum("gab,gkb,k->ga", inverse, x, score)
-    variance = np.einsum("ga,gab,gb->g", asked, inverse, asked)
-    if math.isfinite(most):
-        held = coefficient[:, 1] > most
-        only = x[:, :, 0]
-        size = (only**2).sum(1)
-        first = ((score - most * x[:, :, 1]) * only).sum(1) / size
+    spread = np.linalg.inv(moment + 1e-9 * scale[:, None, None] * np.eye(2))
+    coefficient = np.einsum("gab,gb->ga", spread, np.einsum("gkb,k->gb", x, score))
+    held = coefficient[:, 1] > most
+    if held.any():
+        size = moment[:, 0, 0]
+        first = (np.einsum("gk,k->g", x[:, :, 0], score) - most * moment[:, 0, 1]) / size
         coefficient = np.where(held[:, None], np.stack([first, np.full_like(first, most)], -1), coefficient)
-        variance = np.where(held, asked[:, 0] ** 2 / size, variance)
+        only = np.zeros_like(spread)
+        only[:, 0, 0] = 1 / size
+        spread = np.where(held[:, None, None], only, spread)
     residuals = score - np.einsum("gka,ga->gk", x, coefficient)
-    return np.einsum("ga,ga->g", asked, coefficient), variance, Left(residuals, (residuals**2).sum(1))
+    return coefficient, spread, (residuals**2).sum(1)
 
 
 def inflation(residuals: Floats, parameters: int) -> float:
@@ -157,19 +191,18 @@ def sigmoid(compute: ArrayLike, score: ArrayLike, asked: float, most: float = ma
     UserError: too few points."""
     c, r = checked(compute, score)
     designs, shapes = sigmoid_designs(c, asked)
-    _, _, left = fits(designs, r, most)
-    best = int(np.argmin(left.square_sums))
-    asymptote, _ = sigmoid_designs(c, math.inf)
-    start = Designs(designs.x, np.tile([1.0, 0.0], (len(shapes), 1)), 4)
+    end, _ = sigmoid_designs(c, math.inf)
+    found, of_end = fits(designs, r, most), fits(end, r, most)
+    best, start = found.best, np.tile([1.0, 0.0], (len(shapes), 1))
     return {
         "asked": asked,
-        **asdict(predict(designs, r, most)),
+        **asdict(found.of(designs.asked)),
         "points": len(c),
-        "start": predict(start, r, most, measured=False).value,
-        "asymptote": asdict(predict(asymptote, r, most, measured=False)),
+        "start": found.of(start, measured=False).value,
+        "asymptote": asdict(of_end.of(end.asked, measured=False)),
         "steepness": float(shapes[best, 0]),
         "middle": float(shapes[best, 1]),
-        "rmse": math.sqrt(float(left.square_sums[best]) / len(c)),
+        "rmse": math.sqrt(float(found.square_sums[best]) / len(c)),
     }
 
 

@@ -33,8 +33,10 @@ class Algorithm:
 
     @staticmethod
     def of_run(view: RunView, word: Any = None, code: bool = True) -> "Algorithm":
-        """That of a run. UserError: it learned from given text, or it brings code that the user has not named
-        (`assembly.trust`), unless the `word` allows it. Without `code` none is loaded, known or not."""
+        """That of a run. UserError: another library trained it, it learned from given text, or it brings code
+        that the user has not named (`assembly.trust`), unless the `word` allows it. Without `code` none is
+        loaded, known or not."""
+        refuse_imported(view)
         tree = settings_as_begun(view.settings)
         if tree.get("rows") is not None:
             raise UserError(
@@ -130,6 +132,18 @@ class Algorithm:
         if critic is not None:
             terms |= critic.objective | {f"critic.{own}": term for own, term in critic.objective.items()}
         return float(terms[name].coef)
+
+
+def refuse_imported(view: RunView) -> None:
+    """UserError if the run was imported. A dump has the text, and of some libraries log-probs and advantages,
+    but no format says how the updates used them, so the run's own side of a replay would be guessed."""
+    kinds = view.imported.get("kinds") or ("another library",)
+    if view.imported:
+        raise UserError(
+            f"{view.path} was imported from {' and '.join(map(str, kinds))}, whose dump does not say which "
+            "credit, loss, aggregation and mini-batches the training used, so there is nothing to replay; "
+            "name a run that menon trained, with record=full"
+        )
 
 
 def refuse_code(tree: Any, what: str) -> None:

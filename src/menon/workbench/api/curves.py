@@ -12,6 +12,7 @@ from menon.errors import UserError
 from menon.record import disk
 from menon.record.reader import RunView
 from menon.report.charts import TONES_IN_TURN, Axis, Band, Chart, Line, picture
+from menon.study.seeds import Group
 from menon.workbench.answers import route
 from menon.workbench.follow import Followers
 from menon.workbench.lines import Asked, Drawn, groups, lines
@@ -19,6 +20,8 @@ from menon.workbench.panels import KEYS, PANELS, Panel, found, others, single
 from menon.workbench.runs import Runs
 
 MOST_PIXELS = 4000
+FIRST = 2
+"""Charts whose lines come with the list of charts."""
 MOST_RUNS = 64
 """Runs that are drawn over one another."""
 
@@ -27,16 +30,18 @@ def routes(runs: Runs) -> list[Route]:
     files = Followers()
 
     def charts(request: Request) -> dict:
-        return charts_of(views(runs, request.query_params.get("runs", "")), files)
+        of, pixels = views(runs, request.query_params.get("runs", "")), request.query_params.get("pixels")
+        found = charts_of(of, files)
+        if pixels is not None:
+            found["first"] = first_of(found, of, files, asked(request.query_params))
+        return found
 
     def curve(request: Request) -> object:
         query = request.query_params
         of = groups(views(runs, query.get("runs", "")))
         panel = panel_of(query.get("chart", ""))
-        if panel.stacked:
-            of = of[:1]
         form = query.get("format", "json")
-        drawn = lines(panel, of, files, asked(query) if form == "json" else whole(query))
+        drawn = lines_of(panel, of, files, asked(query) if form == "json" else whole(query))
         if form == "csv":
             return download(csv_of(drawn), "text/csv", f"{panel.key}.csv")
         if form == "svg":
@@ -109,6 +114,17 @@ def charts_of(of: Mapping[str, RunView], files: Followers) -> dict:
         "others": [{"name": name, "note": single(name).note} for name in others(names)],
         "sets": [{"name": group.name, "runs": len(group.runs)} for group in groups(of)],
     }
+
+
+def first_of(found: dict, of: Mapping[str, RunView], files: Followers, how: Asked) -> dict:
+    """The lines of the charts that a page shows first, by key, so that it need not ask again for them."""
+    keys = [chart["key"] for group in found["groups"] for chart in group["charts"]][:FIRST]
+    return {key: [vars(one) for one in lines_of(KEYS[key], groups(of), files, how)] for key in keys}
+
+
+def lines_of(panel: Panel, of: Sequence[Group], files: Followers, how: Asked) -> list[Drawn]:
+    """The lines of a chart; one that is stacked is of the first run."""
+    return lines(panel, of[:1] if panel.stacked else of, files, how)
 
 
 def described(panel: Panel) -> dict:

@@ -1,4 +1,5 @@
-"""The runs that are shown, one line each, and the settings in which they differ."""
+"""The runs that are shown, one line each, the dumps of other libraries beside them, and the settings in which
+runs differ."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from menon.record.reader import NewerFormat, RunView
 from menon.report.differences import value_text
 from menon.study.listing import WRONG, differing, line_of, unreadable
 from menon.workbench.answers import route
+from menon.workbench.dumps import Dumps
 from menon.workbench.runs import Runs
 
 MOST_DIFFER = 200
@@ -21,10 +23,11 @@ Signature = tuple[tuple[int, int, int], ...]
 
 
 def routes(runs: Runs) -> list[Route]:
-    lines = Lines()
+    lines, dumps = Lines(), Dumps()
 
     def listing(request: Request) -> list[dict]:
-        return [lines.of(name, path) for name, path in runs.paths().items()]
+        paths = runs.paths()
+        return [lines.of(name, path) for name, path in paths.items()] + dumps.lines(runs, paths)
 
     def differences(request: Request) -> dict[str, dict[str, str]]:
         return different(runs.paths())
@@ -49,7 +52,7 @@ class Lines:
 
 def signature(layout: Layout) -> Signature:
     """What changes when a file of the run is written."""
-    files = layout.about, layout.metrics, layout.evaluations, layout.events, layout.sessions
+    files = layout.about, layout.metrics, layout.evaluations, layout.events, layout.sessions, layout.notes
     found = []
     for file in files:
         try:

@@ -1,11 +1,9 @@
 """One run: what it is, its settings, its events, what is wrong with it, and where it is going."""
 
-import shlex
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,12 @@ from starlette.routing import Route
 from menon.errors import UserError
 from menon.record.reader import FORMAT, RunView, ranges
 from menon.report.differences import ABSENT, differences, value_text
-from menon.study.diagnosis import Diagnosis, Finding, diagnose
 from menon.study.forecast import forecast_of, series
 from menon.study.listing import WRONG, line_of, recipe_of, tree_of
 from menon.workbench.answers import route
 from menon.workbench.api.curves import views
 from menon.workbench.api.listing import signature
+from menon.workbench.findings import Finder
 from menon.workbench.runs import Runs
 
 MOST_EVENTS = 300
@@ -31,10 +29,11 @@ MOST_POINTS = 2000
 
 
 def routes(runs: Runs) -> list[Route]:
-    kept = Kept()
+    kept, finder = Kept(), Finder()
 
     def about(request: Request) -> dict:
-        return described(request.path_params["run"], runs.view(request.path_params["run"]))
+        name = request.path_params["run"]
+        return kept.of(runs.view(name), "head", described) | {"name": name}
 
     def settings(request: Request) -> dict:
         name = request.path_params["run"]
@@ -42,7 +41,7 @@ def routes(runs: Runs) -> list[Route]:
         return settings_of(views(runs, f"{name},{beside}"))
 
     def findings(request: Request) -> dict:
-        return kept.of(runs.view(request.path_params["run"]), "findings", findings_of)
+        return kept.of(runs.view(request.path_params["run"]), "findings", finder.of)
 
     def forecast(request: Request) -> dict:
         return kept.of(runs.view(request.path_params["run"]), "forecast", forecast_with_points)
@@ -56,15 +55,14 @@ def routes(runs: Runs) -> list[Route]:
 
 
 class Kept:
-    """Results that take long, kept until a file of the run changes; one of a kind is computed at a time, so
-    that the page stays quick meanwhile."""
+    """Results that take long, kept until a file of the run changes; each is computed once at a time."""
 
     def __init__(self, most: int = 64) -> None:
         self.most, self.locks = most, defaultdict[str, threading.Lock](threading.Lock)
         self.found: dict[tuple[Path, str], tuple[Any, dict]] = {}
 
     def of(self, view: RunView, what: str, make: Callable[[RunView], dict]) -> dict:
-        with self.locks[what]:
+        with self.locks[f"{what} {view.path}"]:
             now = signature(view.layout), view.state
             key = view.path, what
             if key not in self.found or self.found[key][0] != now:
@@ -74,7 +72,7 @@ class Kept:
             return self.found[key][1]
 
 
-def described(name: str, view: RunView) -> dict:
+def described(view: RunView) -> dict:
     """What the head of the page says of a run."""
     try:
         line: dict[str, Any] = {**line_of(view)}
@@ -87,7 +85,6 @@ def described(name: str, view: RunView) -> dict:
         ) from None
     return {
         **line,
-        "name": name,
         "format": view.format,
         "created": view.about.get("created"),
         "determinism": view.about.get("determinism"),
@@ -98,6 +95,7 @@ def described(name: str, view: RunView) -> dict:
         "ended": ended,
         "answers": {"training": ranges(view.transcripts.steps), "evaluations": ranges(view.answers.steps)},
         "newest": newest(view),
+        "imported": bool(view.imported),
         "missing": missing(view),
         "events": events,
         "quiet": quiet,
@@ -124,6 +122,10 @@ def events_of(view: RunView) -> tuple[list[dict], dict[str, int]]:
 def missing(view: RunView) -> list[str]:
     """What this folder does not have, as sentences."""
     said = []
+    if view.imported:
+        kinds, lacks = (view.imported.get(name) or () for name in ("kinds", "missing"))
+        rest = f"; it lacks {', '.join(map(str, lacks))}" if lacks else ""
+        said.append(f"imported from {' and '.join(map(str, kinds))}{rest}; its steps cannot be replayed")
     if view.format < FORMAT:
         said.append(
             f"written by an earlier menon (format {view.format}): it has neither events nor the text of each "
@@ -173,44 +175,18 @@ def flat(tree: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], s
     return [(path, value_text(None if tree is ABSENT or tree == {} else tree))]
 
 
-# What is wrong, and where it is going
-
-
-def findings_of(view: RunView) -> dict:
-    """The findings, each with the place of its example."""
-    found: Diagnosis = diagnose(view.path)
-    return {
-        "step": found.steps,
-        "findings": [asdict(one) | {"shown": place_of(view, one)} for one in found.findings],
-        "notes": list(found.notes),
-    }
-
-
-def place_of(view: RunView, finding: Finding) -> dict[str, int] | None:
-    """Step and row of a finding's example; of a whole step the step alone."""
-    words = dict(word.split("=", 1) for word in shlex.split(finding.example)[3:] if "=" in word)
-    if "step" not in words:
-        return None
-    step = int(words["step"])
-    if "group" not in words:
-        return {"step": step}
-    asked = {"group": int(words["group"]), "sample": int(words["answer"])}
-    try:
-        rows = view.transcripts.rows(step, ["group", "sample"])
-    except (UserError, OSError, *WRONG):
-        return {"step": step}
-    return {"step": step, "row": rows.index(asked)} if asked in rows else {"step": step}
+# Where it is going
 
 
 def forecast_with_points(view: RunView) -> dict:
-    """Both laws and the points that they were fitted to."""
+    """Both laws and the points that they were fitted to; {"missing": why} of a run that has none."""
     try:
         found = forecast_of(view)
         name, steps, entropies, scores = series(view)
-    except UserError:
-        raise
+    except UserError as error:
+        return {"missing": str(error)}
     except WRONG as error:
-        raise UserError(f"{view.path} lacks numbers that a forecast needs ({error})") from None
+        return {"missing": f"{view.path} lacks numbers that a forecast needs ({error})"}
     every = -(-len(steps) // MOST_POINTS)
     points = {"steps": steps[::every], "entropies": entropies[::every], "scores": scores[::every]}
     return {**found, "points": points, "of": name}

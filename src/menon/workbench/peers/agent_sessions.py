@@ -10,10 +10,15 @@ KEYS = {"prompt_token_ids", "token_ids", "logprobs", "entropies", "choice"}
 MISSING = ("training steps", "scores", "the learner's log-probs and advantages", "metrics")
 
 
-def read(folder: Path) -> Peer | None:
+def named(folder: Path) -> str | None:
     files = sorted(folder.glob("*.jsonl"))
-    if not files or not first_line(files[0]).keys() >= KEYS:
+    return "menon serve" if files and first_line(files[0]).keys() >= KEYS else None
+
+
+def read(folder: Path) -> Peer | None:
+    if named(folder) is None:
         return None
+    files = sorted(folder.glob("*.jsonl"))
     faults: list[str] = []
 
     def answers(step: int) -> list[Answer]:

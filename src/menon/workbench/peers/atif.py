@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from menon.workbench.peers.peer import NAN, Answer, Peer, grouped, number_of, numbers_in, text_of
+from menon.workbench.peers.peer import NAN, Answer, Peer, grouped, number_of, numbers_in, text_of, within
 
 MOST = 10_000
 """Files that are looked at."""
+FEW = 8
+"""Files that are looked at to recognise a folder."""
 MISSING = ("training steps", "advantages, entropies and the learner's log-probs", "metrics")
 ROLES = {"agent": "assistant"}
+
+
+def named(folder: Path) -> str | None:
+    files = sorted(folder.glob("*.json"))[:FEW] or within(folder, "*trajectory*.json", FEW)
+    return "ATIF" if any(trajectory(file, []) is not None for file in files) else None
 
 
 def read(folder: Path) -> Peer | None:

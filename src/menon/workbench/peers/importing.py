@@ -5,6 +5,7 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ from menon.workbench.peers import (
 )
 from menon.workbench.peers.peer import NAN, Answer, Line, Peer
 
-READERS = (verl, trl, prime_rl, slime, verifiers_traces, atif, agent_sessions, wandb_offline, tensorboard)
+OF_ANSWERS = (verl, trl, prime_rl, slime, verifiers_traces, atif, agent_sessions)
+OF_METRICS = (wandb_offline, tensorboard)
+READERS = (*OF_ANSWERS, *OF_METRICS)
 """In this order: of several that give answers, or metrics, the first counts."""
 KNOWN = "verl, TRL, prime-rl, slime, Miles, verifiers, ATIF, trackio, Weights & Biases and TensorBoard"
 INTEGERS = {"tokens": pa.int64(), "is_action": pa.bool_()}
@@ -76,6 +79,20 @@ def peers_of(folder: Path, run: str | None = None) -> list[Peer]:
     if not found:
         raise UserError(f"{folder} holds nothing that menon can read; it knows the dumps of {KNOWN}")
     return [*with_answers, *metrics]
+
+
+def kinds_of(folder: Path) -> tuple[str, ...]:
+    """The libraries whose dumps lie in a folder, by the rules of `peers_of`: at most one with answers and one
+    with metrics. Of each format it reads no more than the beginning of a file, so a folder is named in
+    milliseconds; trackers' files are looked for three folders deep. A folder that cannot be read has none."""
+    found: list[str] = []
+    for readers in (OF_ANSWERS, (trackio, *OF_METRICS)):
+        for reader in readers:
+            with suppress(OSError, ValueError, UserError):
+                if kind := reader.named(folder):
+                    found.append(kind)
+                    break
+    return tuple(found)
 
 
 def write_run(folder: Path, out: Path, spans: TextSpans | None = None, run: str | None = None) -> Imported:

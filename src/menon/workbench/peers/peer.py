@@ -1,12 +1,18 @@
 """What a reader gives of a folder that another library wrote."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 NAN = float("nan")
+LEVELS = 3
+"""Folders below one in which `within` looks: trackers nest their runs so deep."""
+MOST_ENTRIES = 5000
+"""Entries of folders that `within` looks at."""
 Line = dict[str, Any]
 """Numbers of a step, by their names, with `step`."""
 
@@ -72,6 +78,30 @@ def first_line(file: Path) -> dict[str, Any]:
         return next(lines_in(file, []), {})
     except OSError:
         return {}
+
+
+def within(folder: Path, pattern: str, most: int) -> list[Path]:
+    """The first files of a name in a folder and at most `LEVELS` below it, nearer ones first. It looks at
+    `MOST_ENTRIES` entries, so a large tree of other files takes no longer."""
+    found: list[Path] = []
+    level, seen = [folder], 0
+    for _ in range(LEVELS + 1):
+        below: list[Path] = []
+        for place in level:
+            try:
+                entries = sorted(os.scandir(place), key=lambda one: one.name)
+            except OSError:
+                continue
+            for entry in entries[: MOST_ENTRIES - seen]:
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(Path(entry.path))
+                elif fnmatchcase(entry.name, pattern):
+                    found.append(Path(entry.path))
+            seen += len(entries)
+            if len(found) >= most or seen >= MOST_ENTRIES:
+                return found[:most]
+        level = below
+    return found
 
 
 def numbered(files: Sequence[Path], number: Callable[[Path], int | None]) -> dict[int, Path]:

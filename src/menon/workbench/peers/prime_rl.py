@@ -25,18 +25,28 @@ MISSING = (
 )
 
 
-def read(folder: Path) -> Peer | None:
+def named(folder: Path) -> str | None:
+    first = next(iter(files_in(folder).values()), None)
+    return "prime-rl" if first and "token_ids" in first_line(first[0]) else None
+
+
+def files_in(folder: Path) -> dict[int, list[Path]]:
+    """Step -> the file of each rank."""
     inside = folder if folder.name == "token_exports" else folder / "token_exports"
     if not inside.is_dir():
-        return None
+        return {}
     steps = numbered(
         [path for path in inside.iterdir() if path.is_dir()],
         lambda path: int(match[1]) if (match := STEP.fullmatch(path.name)) else None,
     )
     files = {step: sorted(path.glob("rank*.jsonl")) for step, path in steps.items()}
-    files = {step: found for step, found in files.items() if found}
-    if not files or "token_ids" not in first_line(next(iter(files.values()))[0]):
+    return {step: found for step, found in files.items() if found}
+
+
+def read(folder: Path) -> Peer | None:
+    if named(folder) is None:
         return None
+    files = files_in(folder)
     faults: list[str] = []
 
     def answers(step: int) -> list[Answer]:

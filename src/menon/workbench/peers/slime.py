@@ -5,6 +5,7 @@ runs no code; a file that holds anything else is refused.
 """
 
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,42 @@ MISSING = ("advantages, entropies and the learner's log-probs", "metrics (they a
 COLUMNS_ALONE = ("texts (name the model with tokenizer=)", "scores", "which answers belong to one question")
 
 
-def read(folder: Path) -> Peer | None:
+BEGINNING = 4096
+"""Bytes of a pickle in which a dump has named its samples."""
+
+
+def named(folder: Path) -> str | None:
+    """Without loading a pickle, which may be large and needs torch: the names of a dump's entries stand at
+    its beginning."""
+    files = list(files_in(folder).values())
+    if columns_of(folder):
+        return "Miles"
+    return "slime" if files and b"samples" in beginning(files[0]) else None
+
+
+def beginning(file: Path) -> bytes:
+    """The first bytes of the pickle in a file of torch's; b"" where there is none."""
+    try:
+        with zipfile.ZipFile(file) as inside:
+            name = next((one for one in inside.namelist() if one.endswith("data.pkl")), None)
+            if name is None:
+                return b""
+            with inside.open(name) as pickled:
+                return pickled.read(BEGINNING)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        return b""
+
+
+def files_in(folder: Path) -> dict[int, Path]:
     inside = folder / "rollout_data" if (folder / "rollout_data").is_dir() else folder
-    files = numbered(
+    return numbered(
         [file for file in inside.glob("*.pt") if not file.name.startswith("eval_")],
         lambda file: int(match[1]) if (match := PT.fullmatch(file.name)) else None,
     )
-    columns = columns_of(folder)
+
+
+def read(folder: Path) -> Peer | None:
+    files, columns = files_in(folder), columns_of(folder)
     if files and holds_samples(next(iter(files.values()))):
         kind = "Miles" if columns else "slime"
         return Peer(kind, MISSING, list(files), lambda step: answers(samples(files[step])))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from menon.workbench.peers.names import by_step
-from menon.workbench.peers.peer import Line, Peer
+from menon.workbench.peers.peer import Line, Peer, within
 from menon.workbench.peers.wire import fields, signed, tfrecords
 
 MISSING = ("answers and tokens",)
@@ -13,11 +13,18 @@ FLOAT, DOUBLE = 1, 2
 """Kinds of numbers of a tensor."""
 
 
+NAME = "events.out.tfevents.*"
+
+
+def named(folder: Path) -> str | None:
+    return "TensorBoard" if within(folder, NAME, 1) else None
+
+
 def read(folder: Path) -> Peer | None:
-    files = sorted(folder.glob("events.out.tfevents.*"))
+    files = sorted(folder.glob(NAME))
     if not files:
-        near = sorted({file.parent for file in folder.glob("**/events.out.tfevents.*")})
-        files = sorted(near[0].glob("events.out.tfevents.*")) if near else []
+        near = sorted({file.parent for file in folder.glob(f"**/{NAME}")})
+        files = sorted(near[0].glob(NAME)) if near else []
         others = [str(one) for one in near[1:]]
     else:
         others = []

@@ -14,6 +14,10 @@ from menon.workbench.peers.peer import Line, Peer, numbers_in
 MISSING = ("answers and tokens",)
 
 
+def named(folder: Path) -> str | None:
+    return "trackio" if any(runs_in(file) for file in sorted(folder.glob("*.db"))) else None
+
+
 def read(folder: Path, chosen: str | None = None) -> Peer | None:
     """The run that is `chosen` by its name, or the first. UserError: there is none of this name."""
     files = [file for file in sorted(folder.glob("*.db")) if runs_in(file)]

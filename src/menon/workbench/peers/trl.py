@@ -20,12 +20,20 @@ MISSING = (
 )
 
 
-def read(folder: Path) -> Peer | None:
+def named(folder: Path) -> str | None:
+    return "TRL" if files_in(folder) else None
+
+
+def files_in(folder: Path) -> dict[int, Path]:
     inside = folder / "completions" if (folder / "completions").is_dir() else folder
-    files = numbered(
+    return numbered(
         list(inside.glob("completions_*.parquet")),
         lambda file: int(match[1]) if (match := NAME.fullmatch(file.name)) else None,
     )
+
+
+def read(folder: Path) -> Peer | None:
+    files = files_in(folder)
     if not files:
         return None
 

@@ -18,8 +18,12 @@ STREAMS = {
 """Column of a transcript -> the stream of a node, which has a number for each token that was sampled."""
 
 
+def named(folder: Path) -> str | None:
+    return "verifiers" if {"traces", "task"} <= first_line(folder / FILE).keys() else None
+
+
 def read(folder: Path) -> Peer | None:
-    if not {"traces", "task"} <= first_line(folder / FILE).keys():
+    if named(folder) is None:
         return None
     faults: list[str] = []
     episodes = list(lines_in(folder / FILE, faults))

@@ -17,13 +17,21 @@ KNOWN = {"input", "output", "gts", "score", "step"}
 MISSING = ("tokens and everything about them", "why an answer ended", "metrics (they are with verl's logger)")
 
 
-def read(folder: Path) -> Peer | None:
-    files = numbered(
+def named(folder: Path) -> str | None:
+    begun = next((line for file in files_in(folder).values() if (line := first_line(file))), {})
+    return "verl" if {"input", "output", "score"} <= begun.keys() else None
+
+
+def files_in(folder: Path) -> dict[int, Path]:
+    return numbered(
         list(folder.glob("*.jsonl")), lambda file: int(file.stem) if file.stem.isdecimal() else None
     )
-    begun = next((line for file in files.values() if (line := first_line(file))), {})
-    if not {"input", "output", "score"} <= begun.keys():
+
+
+def read(folder: Path) -> Peer | None:
+    if named(folder) is None:
         return None
+    files = files_in(folder)
     faults: list[str] = []
 
     def answers(step: int) -> list[Answer]:

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from menon.workbench.peers.names import by_step
-from menon.workbench.peers.peer import Line, Peer
+from menon.workbench.peers.peer import Line, Peer, within
 from menon.workbench.peers.wire import fields, leveldb_records, signed
 
 MISSING = ("answers and tokens",)
 HEADER = b":W&B"
 HISTORY, RUN = 2, 17
 """Fields of a record."""
+
+
+def named(folder: Path) -> str | None:
+    return "Weights & Biases" if within(folder, "run-*.wandb", 1) else None
 
 
 def read(folder: Path) -> Peer | None:

@@ -1,6 +1,6 @@
 // The charts of one run, or of several over one another: drawn when they come near the window, and again when
 // the runs have written more.
-import { ask, el } from "./page.js";
+import { ask, chartsOf, el } from "./page.js";
 import { draw, keep, labelOf } from "./chart.js";
 
 const NEAR = "300px";
@@ -17,7 +17,7 @@ export async function curves(place, names, open) {
   }), { rootMargin: NEAR });
   const state = { smooth: 0, log: false, from: null, to: null };
   const body = el("div", {});
-  let sets = names.length;
+  let sets = names.length, first = {}; // lines that came with the list of charts, by key
   place.append(toolbar(), body);
 
   function toolbar() {
@@ -41,13 +41,15 @@ export async function curves(place, names, open) {
   }
 
   async function list() {
-    const found = await ask(`/api/charts?${new URLSearchParams({ runs: names.join(",") })}`);
+    const found = await ask(chartsOf(names));
     sets = found.sets.length;
+    first = found.first;
     const known = new Set([...panels.values()].map((panel) => panel.chart.key));
     for (const { title, charts } of found.groups) group(title, charts.filter((chart) => !known.has(chart.key)));
     if (found.others.length) others(found.others.filter((one) => !known.has(one.name)));
     if (!found.groups.length && !body.childElementCount) body.append(el("p", { class: "faint" }, "No step is finished yet; the curves appear here by themselves."));
     else body.querySelector(":scope > p")?.remove();
+    for (const panel of panels.values()) if (panel.old && first[panel.chart.key]) fill(panel);
   }
 
   function group(title, charts) {
@@ -105,8 +107,7 @@ export async function curves(place, names, open) {
     panel.old = false;
     const number = (panel.asked += 1);
     try {
-      const pixels = Math.max(Math.round(panel.plot.clientWidth), 100);
-      const found = await ask(query(panel, { pixels, start: state.from, end: state.to }));
+      const found = taken(panel) ?? await ask(query(panel, { pixels: Math.max(Math.round(panel.plot.clientWidth), 100), start: state.from, end: state.to }));
       if (number !== panel.asked || !panel.node.isConnected) return;
       const hidden = panel.drawn?.cells.map((cell) => cell.button.getAttribute("aria-pressed") === "false") ?? [];
       panel.drawn?.destroy();
@@ -121,6 +122,13 @@ export async function curves(place, names, open) {
       panel.drawn = null;
       panel.plot.replaceChildren(el("p", { class: "bad" }, error.message));
     }
+  }
+
+  /** What came with the list, while all steps are shown without smoothing; once. */
+  function taken({ chart }) {
+    const lines = first[chart.key];
+    delete first[chart.key];
+    return lines && !state.smooth && state.from == null ? { chart, lines } : null;
   }
 
   async function save(panel, form) {

@@ -15,6 +15,7 @@ export function forecast(section, name) {
     try {
       const found = await ask(`/api/run/${encodeURIComponent(name)}/forecast`);
       close();
+      if (found.missing) return void body.replaceChildren(el("p", { class: "faint wrap" }, found.missing));
       const places = [el("div", { class: "plot" }), el("div", { class: "plot" })];
       body.replaceChildren(el("p", {}, `The score is that of the ${found.of === "held out" ? "held-out questions" : found.of} after ${found.steps} steps.`),
         el("div", { class: "pair" }, bySteps(found, places[0]), byEntropy(found, places[1])), ...[past(found)].filter(Boolean));

@@ -1,15 +1,16 @@
 // From the address after # to a view. A view is a module with `show(place, route)`: it fills the element and may
-// return a function that is called before the next view (to end timers and listeners).
-import { address, el } from "./page.js";
+// return a function that is called before the next view (to end timers and listeners). The third entry names what a
+// view asks first: it is asked for while the view's modules come.
+import { address, answerOf, askEarly, chartsOf, el, runsOf } from "./page.js";
 
 const VIEWS = [
-  [/^$/, "listing"],
+  [/^$/, "listing", () => ["/api/runs"]],
   [/^playground$/, "playground"],
   [/^run\/[^/]+\/answers$/, "answers"],
-  [/^run\/[^/]+\/step\/\d+\/answer\/\d+$/, "answer"],
+  [/^run\/[^/]+\/step\/\d+\/answer\/\d+$/, "answer", ({ parts, query }) => [`${answerOf(parts[1], parts[3], parts[5])}?of=${query.get("of") ?? "training"}`]],
   [/^run\/[^/]+\/step\/\d+\/tree\/\d+$/, "credit"],
   [/^run\/[^/]+\/step\/\d+\/replay$/, "replay"],
-  [/^run\/[^/]+$/, "run"],
+  [/^run\/[^/]+$/, "run", ({ parts, query }) => [chartsOf(runsOf(parts[1], query)), `/api/run/${encodeURIComponent(parts[1])}`]],
   [/^compare$/, "compare"],
 ];
 
@@ -29,6 +30,7 @@ async function open() {
   document.getElementById("where").replaceChildren(...trail(route));
   const fresh = el("div", { class: `of-${known?.[1]}` }); // stylesheets of views begin with it
   place.replaceChildren(fresh);
+  askEarly(known?.[2]?.(route) ?? []);
   try {
     if (!known) throw new Error("there is no such page");
     const view = await import(`./views/${known[1]}.js`);

@@ -12,9 +12,19 @@ export function el(name, attributes = {}, ...children) {
   return made;
 }
 
+let begun = new Map();
+
+/** Asks for addresses before a view does; `ask` takes these answers, once. */
+export function askEarly(paths) {
+  begun = new Map(paths.map((path) => [path, fetch(path)]));
+  for (const answer of begun.values()) answer.catch(() => null); // who takes it hears of it
+}
+
 /** The JSON at an address; throws an Error with the server's own sentence. */
 export async function ask(path, signal) {
-  const answer = await fetch(path, { signal });
+  const early = begun.get(path);
+  begun.delete(path);
+  const answer = await (early ?? fetch(path, { signal }));
   const found = await answer.json().catch(() => ({ error: `the server answered ${answer.status}` }));
   if (!answer.ok) throw new Error(found.error ?? `the server answered ${answer.status}`);
   return found;
@@ -25,6 +35,21 @@ export function address(parts, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value != null && value !== "");
   const tail = new URLSearchParams(given).toString();
   return `#/${parts.map(encodeURIComponent).join("/")}${tail && `?${tail}`}`;
+}
+
+/** The runs of a run's page: itself, and those that are drawn over it. */
+export function runsOf(name, query) {
+  return [name, ...(query.get("with") ?? "").split(",").filter((one) => one && one !== name)];
+}
+
+/** Where the charts of runs are, with the lines of the first ones. */
+export function chartsOf(names) {
+  return `/api/charts?${new URLSearchParams({ runs: names.join(","), pixels: 800 })}`;
+}
+
+/** Where an answer is. */
+export function answerOf(run, step, row) {
+  return `/api/run/${encodeURIComponent(run)}/step/${step}/answer/${row}`;
 }
 
 /** A number in at most four digits. */

@@ -1,5 +1,5 @@
 // One answer token by token: what was stored about each token, as colours, as numbers, and as a list of forks.
-import { address, ask, el, short } from "../page.js";
+import { address, answerOf, ask, el, short } from "../page.js";
 import { colouring } from "../colouring.js";
 import { Overview } from "../overview.js";
 import { PANELS } from "../token_panels.js";
@@ -20,7 +20,7 @@ const KEYS = [
 export async function show(place, { parts, query }) {
   const [, run, , step, , row] = parts;
   const of = query.get("of") ?? "training";
-  const path = `/api/run/${encodeURIComponent(run)}/step/${step}/answer/${row}`;
+  const path = answerOf(run, step, row);
   const data = await ask(`${path}?of=${of}`);
   return new Inspector({ run, step: +step, row: +row, of, path, data, colour: query.get("colour") }).fill(place);
 }

@@ -42,7 +42,7 @@ export async function show(place) {
     const name = run.error ? el("td", { class: "wrap title" }, run.name) : el("td", { class: "wrap title" }, el("a", { href: address(["run", run.name]) }, run.name),
       run.step ? el("div", {}, el("a", { class: "faint", href: address(["run", run.name, "answers"]) }, "answers")) : null);
     if (run.error) return el("tr", {}, el("td", {}, box), name,
-      el("td", { colspan: columns.length - 1 }, el("span", { class: `badge ${run.state}` }, run.state), " ", el("span", { class: "bad wrap" }, run.error)));
+      el("td", { colspan: columns.length - 1 }, el("span", { class: `badge ${run.state}` }, run.state), " ", el("span", { class: run.state === "dump" ? "wrap" : "bad wrap" }, run.error)));
     return el("tr", {}, el("td", {}, box), name, columns.slice(1).map((column) =>
       el("td", { class: column.number ? "number" : column.short ? "nowrap" : "wrap", "data-name": column.name }, column.show(run))));
   }

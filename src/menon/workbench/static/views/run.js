@@ -1,5 +1,5 @@
 // One run: what it is, what is wrong with it, its curves, where it is going, its settings, events and notes.
-import { address, ask, el, short } from "../page.js";
+import { address, ask, el, runsOf, short } from "../page.js";
 import { curves } from "../curves.js";
 import { visible } from "../visible.js";
 import { forecast } from "../forecast.js";
@@ -9,8 +9,7 @@ const EVERY = { running: 2000, stopped: 10000, finished: 15000 };
 
 export async function show(place, { parts, query }) {
   const name = parts[1];
-  const beside = (query.get("with") ?? "").split(",").filter((one) => one && one !== name);
-  const names = [name, ...beside];
+  const names = runsOf(name, query), beside = names.slice(1);
   const head = el("div", {}), sections = {};
   const part = (id, title, note) => (sections[id] = el("section", { id, tabindex: -1 }, el("h2", {}, title), note ? el("p", { class: "faint" }, note) : null));
   place.append(head, el("nav", { class: "jump", "aria-label": "Parts of this page" }, [["findings", "What is wrong"], ["curves", "Curves"], ["forecast", "Forecast"],
@@ -18,11 +17,13 @@ export async function show(place, { parts, query }) {
     part("findings", "What is wrong", "The rules that also speak while a run trains."), part("curves", "Curves"),
     part("forecast", "Forecast", "Where the score is going by two laws, and what they would have said earlier."),
     part("settings", "Settings"), part("events", "Events"), part("notes", "Notes"));
-  picker(sections.curves, name, beside);
-  let [run, drawn] = await Promise.all([ask(`/api/run/${encodeURIComponent(name)}`),
-    curves(sections.curves, names, (step) => { location.hash = address(["run", name, "answers"], { step }); })]);
+  const choice = el("div", { class: "bar" });
+  sections.curves.append(choice);
+  let run = null;
   const top = () => head.replaceChildren(...headOf(run, name, beside));
-  top();
+  const [drawn] = await Promise.all([curves(sections.curves, names, (step) => { location.hash = address(["run", name, "answers"], { step }); }),
+    ask(`/api/run/${encodeURIComponent(name)}`).then((found) => { run = found; top(); })]);
+  picker(choice, name, beside);
   const parted = { findings: findings(sections.findings, name), forecast: forecast(sections.forecast, name) };
   settings(sections.settings, name, beside);
   events(sections.events, run);
@@ -83,21 +84,19 @@ function headOf(run, name, beside) {
 }
 
 /** Links to the answers, and to the tokens, a group (or its tree) and the replay of the newest step that has answers. */
-function linksOf({ answers, newest }, name) {
+function linksOf({ answers, newest, imported }, name) {
   const step = newest && ["run", name, "step", String(newest.step)];
   return [
     answers.training || answers.evaluations ? [address(["run", name, "answers"]), "its answers"] : null,
     answers.evaluations ? [address(["run", name, "answers"], { view: "pairs" }), "start against now"] : null,
     step ? [address([...step, "answer", "0"]), `tokens of step ${newest.step}`] : null,
     step ? [address([...step, "tree", String(newest.group)]), `a group of step ${newest.step}`] : null,
-    step ? [address([...step, "replay"]), `step ${newest.step} under another algorithm`] : null,
+    step && !imported ? [address([...step, "replay"]), `step ${newest.step} under another algorithm`] : null,
   ].filter(Boolean).map(([href, text]) => el("a", { href }, text));
 }
 
 /** A choice of other runs to draw over this one. */
-async function picker(section, name, beside) {
-  const bar = el("div", { class: "bar" });
-  section.append(bar);
+async function picker(bar, name, beside) {
   const runs = await ask("/api/runs").catch(() => []);
   const rest = runs.filter((run) => !run.error && run.name !== name && !beside.includes(run.name));
   const go = (names) => { location.hash = address(["run", name], { with: names.join(",") }); };
