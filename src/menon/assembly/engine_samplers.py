@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.server_samplers import check_server
+from menon.assembly.site import Site
 from menon.config import Control, OnlineSource
 from menon.engine_settings import VLLM, Builtin, Engine
 from menon.engines import vllm_sampler
@@ -80,6 +81,7 @@ def engine_sampler(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     notify: Callable[[str], None],
+    site: Site,
 ) -> EngineSampler:
     """The sampler of another library, started and ready but without weights: they come with the first
     publication."""
@@ -103,6 +105,7 @@ def engine_sampler(
         context=rows_of(model),
         seed=control.seed,
         environment=environment_of(engine, model.device),
+        supervisor=site.supervisor,
     )
     sampler.keep(temporary)
     notify("vLLM starts, which takes one to two minutes, and longer the first time")
@@ -118,16 +121,21 @@ def check_room(setting: VLLM, engine: Engine, model: PreTrainedModel) -> int:
     """Bytes for keys and values. UserError if they and the weights do not fit into the free memory."""
     free = free_bytes(model.device)
     weights = model.num_parameters() * DTYPES[engine.dtype].itemsize
-    if setting.cache_gib is None:
-        cache = min(MOST_CACHE, max(free - weights, 0) // 4)
-    else:
-        cache = int(setting.cache_gib * 2**30)
+    cache = cache_bytes(setting, free, weights)
     if not cache or weights + cache > free:
         raise UserError(
             f"vLLM needs {weights / 2**30:.1f} GiB for weights and {cache / 2**30:.1f} GiB for keys and "
             f"values, and {free / 2**30:.1f} GiB are free; lower sampler.cache_gib, or use a smaller model"
         )
     return cache
+
+
+def cache_bytes(setting: VLLM, free: int, weights: int) -> int:
+    """Bytes for keys and values on a device with so many free ones, beside its weights. It replaces vLLM's
+    own choice by `gpu_memory_utilization`."""
+    if setting.cache_gib is not None:
+        return int(setting.cache_gib * 2**30)
+    return min(MOST_CACHE, max(free - weights, 0) // 4)
 
 
 def arguments_of(setting: VLLM, engine: Engine, model: PreTrainedModel, cache: int) -> dict[str, Any]:
@@ -186,4 +194,6 @@ def carrier_of(setting: VLLM, sampler: EngineSampler) -> Carries:
         return ByBroadcast(sampler, Broadcast(1, backend))
     if setting.weights == "ipc":
         return ByIpc(sampler.call)
-    return (ByReload if setting.weights == "file" else ByFile)(sampler.call, sampler.folder)
+    if setting.weights == "file":
+        return ByReload(sampler.call, sampler.folder)
+    return ByFile(sampler.begun, sampler.folder)
