@@ -1,7 +1,8 @@
 """Samplers of other libraries, in other processes and environments: what is checked before anything starts,
 how they are started, and the channels to their weights."""
 
-from collections.abc import Callable
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,6 @@ def engine_sampler(
     control: Control,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    notify: Callable[[str], None],
     site: Site,
 ) -> EngineSampler:
     """The sampler of another library, started and ready but without weights: they come with the first
@@ -108,7 +108,8 @@ def engine_sampler(
         supervisor=site.supervisor,
     )
     sampler.keep(temporary)
-    notify("vLLM starts, which takes one to two minutes, and longer the first time")
+    # Not by `notify`, whose sentences are shown once everything is built.
+    print("menon: vLLM starts, which takes up to two minutes, longer the first time", file=sys.stderr)
     try:
         sampler.ready(vllm_sampler.START_LIMIT)
     except BaseException:
@@ -165,7 +166,9 @@ def environment_of(engine: Engine, device: torch.device) -> dict[str, str]:
     usual = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # our process is the engine's: a step is ours to begin
         "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
+        # Its warnings are about what is chosen here: our own process, no tokenizer, no Triton on a CPU.
+        "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
+        "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore"),
     }
     if device.type != "cpu":
         return usual
