@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
 from menon.errors import nearest
+from menon.record.heartbeat import Heartbeat
 
 
 class NotThere(KeyError):
@@ -141,6 +142,9 @@ class RunLine(TypedDict):
     """Signs that nothing was learned, each once."""
     differs: dict[str, Any]
     """The settings that are not the same in all runs of the list, by their short names."""
+    heartbeat: Heartbeat | None
+    """What each worker process has to do, or last had to do, if the run died; None: it has none, or has
+    ended in order."""
 
 
 EvalNumbers = dict[str, Any]

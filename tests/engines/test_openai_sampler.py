@@ -237,7 +237,7 @@ def test_weights_of_a_vllm_server_are_carried_and_proved(address, made, tmp_path
     one = sampler_at(address, VLLMServer)
     one.ready()
     host = host_of()
-    channel = ToEngine(host, one, ByFile(one.call, tmp_path))
+    channel = ToEngine(host, one, ByFile(one.begun, tmp_path))
     assert channel.publish(1).fingerprint == fingerprint(host.models["policy"].weights())
     found = written_by(one, requests())
     wanted = scored(host, found)

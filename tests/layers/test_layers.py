@@ -80,7 +80,7 @@ MAY: dict[str, set[str]] = {
     | {"verifiers", "aiohttp", "httpx"}
     | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
-    "sync": DATA | {"menon.sync"} | PROTOCOLS,
+    "sync": DATA | {"menon.sync", "numba"} | PROTOCOLS,
     "source": DATA | {"menon.source"} | PROTOCOLS,
     "record": DATA
     | {"menon.record", "menon.state_codec", "menon.settings", "menon.intervals", "menon.__version__"}

@@ -90,7 +90,30 @@ def test_a_stopped_worker_is_killed_and_the_file_says_what_it_had_to_do(monkeypa
     assert one.fault.startswith("it sent nothing for")
     assert worker.ended().how == "signal SIGKILL"
     supervised.close()
-    end = time.monotonic() + 10
-    while file.exists() and time.monotonic() < end:
-        time.sleep(0.05)
+    supervised._thread.join(10)
+    (line,) = json.loads(file.read_text())["workers"]  # the last look stays, with its pid and why it ended
+    assert line["pid"] > 0
+    assert line["task"] == "wait for ever"
+    assert line["ended_for"].startswith("it sent nothing for")
+    supervised.forget()
     assert not file.exists()
+
+
+def test_a_worker_without_beats_is_written_down_and_not_judged(monkeypatch, tmp_path):
+    monkeypatch.setattr(supervisor, "LOOK", 0.05)
+    file = tmp_path / "workers.json"
+    supervised = Supervisor(file)
+    one = supervised.note("rank 3", Worker(Spawn("worker_handlers:Beats")))
+    one.assign("me", "compute its part of an update")
+    one.assign("you", "compute its part of an update")
+    end = time.monotonic() + 30
+    while not file.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    (line,) = json.loads(file.read_text())["workers"]
+    assert (line["name"], line["task"]) == ("rank 3", "compute its part of an update")
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: 1e9))
+    assert one.judge() == ""
+    one.assign("me", "")
+    one.assign("you", "")
+    assert one.task == ""
+    supervised.close()

@@ -88,7 +88,7 @@ def fake_ends(folder: Path) -> Iterator[Ends]:
     with engine_of("fake_engine:handler", str(folder), [V - 1], False, {}) as sampler:
         sampler.ready(120)
         carriers = {
-            "changed": ByFile(sampler.call, folder),
+            "changed": ByFile(sampler.begun, folder),
             "file": ByReload(sampler.call, folder),
             "broadcast": ByBroadcast(sampler, Broadcast(1)),
         }

@@ -117,6 +117,18 @@ def test_factors_by_hand():
     )
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.uint8, torch.complex64])
+def test_the_compiled_sum_is_that_of_torch(dtype, monkeypatch):
+    monkeypatch.undo()
+    for length in (0, 1, 5, 2**14 - 1, 2**14, 2**14 + 1, 5 * 2**14 + 3):
+        drawn = torch.randn(length, generator=torch.Generator().manual_seed(length)) * 100
+        weight = drawn.to(dtype)
+        compiled = bit_sum(weight)
+        with monkeypatch.context() as patch:
+            patch.setattr("menon.sync.fingerprint.compiled_for", lambda dtype: None)
+            assert bit_sum(weight) == compiled
+
+
 def test_it_is_cheap(monkeypatch):
     monkeypatch.undo()
     own = {f"layer{i}": torch.randn(20_000) for i in range(50)}  # a million numbers

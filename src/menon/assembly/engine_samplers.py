@@ -1,7 +1,8 @@
 """Samplers of other libraries, in other processes and environments: what is checked before anything starts,
 how they are started, and the channels to their weights."""
 
-from collections.abc import Callable
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.server_samplers import check_server
+from menon.assembly.site import Site
 from menon.config import Control, OnlineSource
 from menon.engine_settings import VLLM, Builtin, Engine
 from menon.engines import vllm_sampler
@@ -79,7 +81,7 @@ def engine_sampler(
     control: Control,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    notify: Callable[[str], None],
+    site: Site,
 ) -> EngineSampler:
     """The sampler of another library, started and ready but without weights: they come with the first
     publication."""
@@ -103,9 +105,11 @@ def engine_sampler(
         context=rows_of(model),
         seed=control.seed,
         environment=environment_of(engine, model.device),
+        supervisor=site.supervisor,
     )
     sampler.keep(temporary)
-    notify("vLLM starts, which takes one to two minutes, and longer the first time")
+    # Not by `notify`, whose sentences are shown once everything is built.
+    print("menon: vLLM starts, which takes up to two minutes, longer the first time", file=sys.stderr)
     try:
         sampler.ready(vllm_sampler.START_LIMIT)
     except BaseException:
@@ -118,16 +122,21 @@ def check_room(setting: VLLM, engine: Engine, model: PreTrainedModel) -> int:
     """Bytes for keys and values. UserError if they and the weights do not fit into the free memory."""
     free = free_bytes(model.device)
     weights = model.num_parameters() * DTYPES[engine.dtype].itemsize
-    if setting.cache_gib is None:
-        cache = min(MOST_CACHE, max(free - weights, 0) // 4)
-    else:
-        cache = int(setting.cache_gib * 2**30)
+    cache = cache_bytes(setting, free, weights)
     if not cache or weights + cache > free:
         raise UserError(
             f"vLLM needs {weights / 2**30:.1f} GiB for weights and {cache / 2**30:.1f} GiB for keys and "
             f"values, and {free / 2**30:.1f} GiB are free; lower sampler.cache_gib, or use a smaller model"
         )
     return cache
+
+
+def cache_bytes(setting: VLLM, free: int, weights: int) -> int:
+    """Bytes for keys and values on a device with so many free ones, beside its weights. It replaces vLLM's
+    own choice by `gpu_memory_utilization`."""
+    if setting.cache_gib is not None:
+        return int(setting.cache_gib * 2**30)
+    return min(MOST_CACHE, max(free - weights, 0) // 4)
 
 
 def arguments_of(setting: VLLM, engine: Engine, model: PreTrainedModel, cache: int) -> dict[str, Any]:
@@ -157,7 +166,9 @@ def environment_of(engine: Engine, device: torch.device) -> dict[str, str]:
     usual = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # our process is the engine's: a step is ours to begin
         "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
+        # Its warnings are about what is chosen here: our own process, no tokenizer, no Triton on a CPU.
+        "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
+        "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore"),
     }
     if device.type != "cpu":
         return usual
@@ -186,4 +197,6 @@ def carrier_of(setting: VLLM, sampler: EngineSampler) -> Carries:
         return ByBroadcast(sampler, Broadcast(1, backend))
     if setting.weights == "ipc":
         return ByIpc(sampler.call)
-    return (ByReload if setting.weights == "file" else ByFile)(sampler.call, sampler.folder)
+    if setting.weights == "file":
+        return ByReload(sampler.call, sampler.folder)
+    return ByFile(sampler.begun, sampler.folder)

@@ -35,12 +35,12 @@ from menon.update.host import ModelHost
 class Closes(AbstractContextManager):
     """Leaving its `with` ends the processes that were started for it."""
 
-    close: Callable[[], None]
+    undo: ExitStack
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.undo.__exit__(kind, error, trace)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Placed(Closes):
     """Where it computes."""
     decode: Callable[[list[int]], str]
     """Tokens of an answer, or of a turn of it -> the text that rewards and environments read."""
-    close: Callable[[], None]
+    undo: ExitStack
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Unwritten(Closes):
     ends: tuple[int, ...]
     parameters: int
     device: str
-    close: Callable[[], None]
+    undo: ExitStack
 
 
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
@@ -87,8 +87,8 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
     check_before(config.source, config.engine)
     model, tokenizer, origin = start_of(config.models, config.engine, config.control.seed)
     with ExitStack() as undo:
-        site = Site(config.engine, config.engine.num_samplers, Layout(Path(config.control.out)).workers)
-        undo.callback(site.close)
+        workers = Layout(Path(config.control.out)).workers
+        site = undo.enter_context(Site(config.engine, config.engine.num_samplers, workers))
         # The sampler first: it may move the weights into shared memory.
         sampler = sampler_of(config.source, config.engine, config.control, model, tokenizer, notify, site)
         undo.callback(sampler.close)
@@ -119,7 +119,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
             lora.num_parameters(model),
             device_in_words(model, config.engine),
             sampler.detokenizer.text,
-            undo.pop_all().close,
+            undo.pop_all(),
         )
 
 
@@ -136,8 +136,7 @@ def place_without_sampler(
     check_processes(engine)
     model, tokenizer, origin = start_of(models, engine, control.seed)
     with ExitStack() as undo:
-        site = Site(engine, 0, Layout(Path(control.out)).workers)
-        undo.callback(site.close)
+        site = undo.enter_context(Site(engine, 0, Layout(Path(control.out)).workers))
         host = host_for(
             models, objective, engine, temperature, control, own_code, model, tokenizer, notify, site
         )
@@ -151,7 +150,7 @@ def place_without_sampler(
             end_token_ids(model, tokenizer),
             lora.num_parameters(model),
             device_in_words(model, engine),
-            undo.pop_all().close,
+            undo.pop_all(),
         )
 
 

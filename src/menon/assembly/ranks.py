@@ -63,10 +63,9 @@ def host_on_ranks(
     threads = max(1, torch.get_num_threads() // size)
     seats = [Seat(rank, size, device, threads) for rank in range(size)]
     launches = None if site is None else site.rank_launches(ENTRY, list(own_code))
-    if launches is None:
-        workers = RankWorkers(launch_of(ENTRY, [list(own_code)], seats[0]), seats)
-    else:
-        workers = RankWorkers(launches, seats)
+    supervisor = None if site is None else site.supervisor
+    launch = launch_of(ENTRY, [list(own_code)], seats[0]) if launches is None else launches
+    workers = RankWorkers(launch, seats, supervisor=supervisor)
     build = Build(models, objective, engine, temperature, control.seed, control.save_dtype)
     try:
         roles = workers.start(pickle.dumps(build))

@@ -45,8 +45,8 @@ def sampler_of(
     else on a copy of the weights; with an adapter on a merged copy, of which only what the adapter changes
     takes memory again."""
     if not isinstance(engine.sampler, Builtin):
-        made = server_sampler if engine.sampler.server else engine_sampler
-        return made(source, engine, control, model, tokenizer, notify)
+        what = source, engine, control, model, tokenizer
+        return server_sampler(*what) if engine.sampler.server else engine_sampler(*what, site)
     each = site.threads(site.samplers)
     # Beside a learner that is at work more processes would only take the cores from it, and they cannot be
     # asked to end in the middle of an answer.

@@ -1,7 +1,6 @@
 """Samplers that are servers: how they are asked before a run, and the channels to their weights."""
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,6 @@ def server_sampler(
     control: Control,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    notify: Callable[[str], None],
 ) -> OpenAISampler:
     """The sampler that asks a server, which has answered as it must."""
     setting = engine.sampler
@@ -146,7 +144,7 @@ def server_channel(
     sampler.keep(temporary)
     if isinstance(sampler, VLLMServer):
         assert isinstance(setting, VLLM)
-        channel: WeightChannel = ToEngine(host, sampler, ByFile(sampler.call, folder))
+        channel: WeightChannel = ToEngine(host, sampler, ByFile(sampler.begun, folder))
     else:
         assert isinstance(setting, OpenAI)
         folder.chmod(0o755)

@@ -5,7 +5,8 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 
@@ -69,6 +70,17 @@ class Site:
 
     def close(self) -> None:
         self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Keeps the heartbeat file of a run that failed: it says what each process had to do."""
+        self.close()
+        if error is None:
+            self.supervisor.forget()
 
 
 def bundle(device: str, threads: int) -> dict[str, float]:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from menon.cli.plain_json import json_alone, print_json
+from menon.cli.show_workers import in_one_line
 from menon.cli.words import understand
 from menon.errors import UserError, nearest
+from menon.printable import printable
 from menon.record import disk
 from menon.report.differences import value_text
 from menon.results import RunLine
@@ -24,20 +26,21 @@ def runs(words: Sequence[str]) -> int:
     """Lists the runs in a folder, one line each: state, steps, held-out accuracy and reward before and after
     with 95 % intervals over the questions, the last number of training, minutes, and the signs that nothing
     was learned. Settings that are not the same in all runs have columns of their own, except where the name
-    of the recipe says it all. Without a folder those in runs/.
+    of the recipe says it all. Without a folder those in runs/. Below it is what the worker processes of a run
+    have to do, or last had to do, if it died (menon show RUN says more).
 
     --json prints the lines as a JSON list and nothing else.
     sort=COLUMN orders the lines, sort=-COLUMN from the largest down; csv=FILE writes them to a file too.
     """
     rest, alone = json_alone(words)
-    found = understand(rest, ("sort",), no_option=NO_OPTION)
-    settings = found.settings
-    if len(found.plain) > 1 or settings.keys() - {"sort", "csv"}:
+    asked = understand(rest, ("sort",), no_option=NO_OPTION)
+    settings = asked.settings
+    if len(asked.plain) > 1 or settings.keys() - {"sort", "csv"}:
         raise UserError(USAGE)
-    folder = Path(found.plain[0] if found.plain else "runs")
+    folder = Path(asked.plain[0] if asked.plain else "runs")
     lines = listed(folder)
     columns = columns_of(lines)
-    order = found.options.get("sort", settings.get("sort"))
+    order = asked.options.get("sort", settings.get("sort"))
     lines = in_order(lines, columns, order or "run")
     if file := settings.get("csv"):
         write_csv(Path(file), lines, columns)
@@ -46,6 +49,9 @@ def runs(words: Sequence[str]) -> int:
         return 0
     for line in aligned([[name for name, _ in columns], *(cells(one, columns) for one in lines)]):
         print(line)
+    for one in lines:
+        if found := one["heartbeat"]:
+            print(printable(in_one_line(one["run"], one["state"], found)))
     return 0
 
 

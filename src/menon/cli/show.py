@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from menon.record.group import Answer
+    from menon.record.heartbeat import Heartbeat
     from menon.record.reader import RunView
 
 EXAMPLE = "like menon show runs/mine step=5 group=3 answer=2"
 USAGE = f"menon show takes a run's folder, a step, and maybe a group and an answer, {EXAMPLE}"
+STEPS = "menon show {path} step=N shows what a step wrote; there are the steps {steps}"
 NAMES = ("step", "group", "answer")
 
 
@@ -28,7 +30,11 @@ def show(words: Sequence[str]) -> int:
     Groups and answers have the numbers of the transcript, which begin at 0. Of a run of spo_tree group=3
     draws a tree, node by node with its value, and answer=2 shows its node 2. The run may still be going on.
 
-    --json prints the answers as a JSON list and nothing else; of one answer its tokens too.
+    Without a step it shows what each worker process of a run (samplers, ranks, vLLM) has to do, while the run
+    goes on, or last had to do, if the run died.
+
+    --json prints the answers as a JSON list and nothing else; of one answer its tokens too; without a step
+    one object with the workers.
     """
     rest, alone = json_alone(words)
     folder, numbers = asked_by(rest)
@@ -37,6 +43,9 @@ def show(words: Sequence[str]) -> int:
 
     view = RunView.open(folder)
     if "step" not in numbers:
+        if view.heartbeat is not None:
+            show_workers(view, view.heartbeat, alone)
+            return 0
         view.transcripts.require()
         raise UserError(f"{USAGE}; {folder} has the steps {ranges(view.transcripts.steps)}")
     if alone:
@@ -45,6 +54,21 @@ def show(words: Sequence[str]) -> int:
     screen = Screen()
     screen.say(lines(view, numbers, screen.width))
     return 0
+
+
+def show_workers(view: "RunView", found: "Heartbeat", alone: bool) -> None:
+    """Prints what the workers of a run have to do, and how to see its steps."""
+    from menon.cli import show_workers
+    from menon.cli.lines import Screen
+    from menon.record.reader import ranges
+
+    if alone:
+        print_json(show_workers.as_data(view))
+        return
+    screen = Screen()
+    screen.say(show_workers.worker_lines(view, found))
+    if steps := view.transcripts.steps:
+        screen.say([STEPS.format(path=view.path, steps=ranges(steps))])
 
 
 def asked_by(words: Sequence[str]) -> tuple[Path, Mapping[str, int]]:

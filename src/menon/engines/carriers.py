@@ -6,7 +6,7 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import count
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ from torch.multiprocessing.reductions import reduce_tensor
 
 from menon.engines.broadcast import Broadcast
 from menon.engines.engine_sampler import EngineSampler
+from menon.engines.piece_files import piece_files
 
+Begins = Callable[[str, str], AbstractContextManager[Callable[[], Any]]]
+"""Begins a call, which goes on until what it gives is called, and that returns what the call returns."""
 BATCH = 2**28
 """Bytes of tensors that are on the way at a time; a larger tensor goes alone."""
 MEMORY = Path("/dev/shm")
@@ -39,20 +42,21 @@ def batches(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]
 
 
 class ByFile:
-    """Writes tensors into files, which the engine reads and copies into its weights, then removes them.
-    `call` calls a function of the engine by its name."""
+    """Writes tensors into files, which the engine reads and copies into its weights: while it copies those of
+    one, the next is written. `begun` begins a call of a function of the engine, by its name."""
 
-    def __init__(self, call: Callable[[str, str], Any], folder: Path) -> None:
-        self.call, self.folder, self.numbers = call, folder, count()
+    def __init__(self, begun: Begins, folder: Path) -> None:
+        self.begun, self.folder = begun, folder
 
     def carry(self, tensors: Iterator[tuple[str, Tensor]]) -> None:
-        for batch in batches(tensors):
-            file = self.folder / f"weights-{next(self.numbers)}.safetensors"
-            try:
-                save_file({name: tensor.cpu() for name, tensor in batch.items()}, file)
-                self.call("load", str(file))
-            finally:
-                file.unlink(missing_ok=True)
+        files = piece_files(tensors, self.folder)
+        file = next(files, None)
+        while file is not None:
+            with self.begun("load", str(file)) as loaded:
+                try:
+                    file = next(files, None)
+                finally:
+                    loaded()
 
 
 class ByReload:

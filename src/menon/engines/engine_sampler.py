@@ -20,6 +20,7 @@ from menon.engines.engine_wire import ABORT, CALL, WRITTEN, Answer, Asked, pack_
 from menon.errors import UserError
 from menon.processes.deadline import Late
 from menon.processes.idle import Idle
+from menon.processes.supervisor import Entry, Supervisor
 from menon.processes.wire import Message, RemoteError
 from menon.processes.worker import Ended, Launch, Worker
 from menon.sync.to_engine import Content
@@ -29,6 +30,12 @@ BEAT = 5.0
 """Seconds after which a stream looks whether the engine's process still computes."""
 CALL_LIMIT = 600.0
 """Seconds for a call, such as loading weights."""
+
+TASKS = dict.fromkeys(("load", "reload", "receive", "map", "adapt"), "take new weights") | {
+    "meet": "join the group that weights are broadcast in",
+    "loaded": "show what weights it holds",
+}
+"""What the heartbeat file calls a function of the engine."""
 
 Check = Callable[[Request], None]
 """UserError for a request that the engine cannot answer."""
@@ -44,7 +51,15 @@ class EngineSampler:
     version = 0
     gives: frozenset[str] = frozenset()
 
-    def __init__(self, name: str, launch: Launch, detokenizer: Detokenizer, check: Check, seed: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        launch: Launch,
+        detokenizer: Detokenizer,
+        check: Check,
+        seed: int,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         self.name, self.detokenizer, self.check, self.seed = name, detokenizer, check, seed
         self.streams: dict[int, EngineStream] = {}
         """Number of a request without an answer -> the stream that waits for it."""
@@ -52,8 +67,11 @@ class EngineSampler:
         self._lock, self._calling = threading.Lock(), threading.Lock()
         self._replies: SimpleQueue[Any] = SimpleQueue()
         self._failure: BaseException | None = None
+        self._closing = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.worker = Worker(launch)
+        self.entry = (Entry if supervisor is None else supervisor.note)(name, self.worker)
+        self.entry.assign(CALL, "start")
         self.worker.start()
         inbox: SimpleQueue[Any] = SimpleQueue()
         self.worker.listen(inbox, 0)
@@ -62,6 +80,7 @@ class EngineSampler:
     def ready(self, seconds: float) -> Mapping[str, Any]:
         """Waits for the start of the engine; returns what it says of itself."""
         about = dict(self._reply("its start", seconds))
+        self.entry.assign(CALL, "")
         self.dtype: torch.dtype = getattr(torch, about["dtype"].removeprefix("torch."))
         return about
 
@@ -110,6 +129,7 @@ class EngineSampler:
 
     def close(self) -> None:
         """Ends the process."""
+        self._closing = True
         self.worker.close()
         if self._folder is not None:
             self._folder.cleanup()
@@ -120,8 +140,9 @@ class EngineSampler:
         try:
             result = self._replies.get(timeout=seconds)
         except Empty:
+            self.entry.fault = f"{what} took longer than {seconds:g} s"
             self.worker.kill()
-            raise Late(f"{self.name}: {what} took longer than {seconds:g} s") from None
+            raise Late(f"{self.name}: {self.entry.fault}") from None
         if isinstance(result, RemoteError):
             raise RuntimeError(f"{self.name}, {what}: {result}")
         if isinstance(result, BaseException):
@@ -132,6 +153,7 @@ class EngineSampler:
         """Gives each message to the stream or the call that waits for it, until the process ends."""
         error: RemoteError | None = None
         while (message := inbox.get()[1]) is not None:
+            self.entry.hears()
             if isinstance(message, RemoteError):
                 error = message
                 if self._calling.locked():
@@ -141,6 +163,8 @@ class EngineSampler:
             else:
                 self._replies.put(message.data[1])
         why = self.worker.ended().words
+        if not self._closing:
+            self.entry.fault = self.entry.fault or why
         said = f"; it said: {error.text.strip().splitlines()[-1]}" if error and error.text.strip() else ""
         self._failure = UserError(
             f"the process of {self.name} has ended ({why}){said}; its output above says more"
@@ -153,6 +177,11 @@ class EngineSampler:
         for answer in unpack_answers(message.data, message.body):
             if (stream := self.streams.pop(answer.number, None)) is not None:
                 stream.events.put(answer)
+        self.owes()
+
+    def owes(self) -> None:
+        """Writes down how many answers the process has to write."""
+        self.entry.assign(WRITTEN, f"write {len(self.streams)} answers" if self.streams else "")
 
 
 class Begun:
@@ -163,6 +192,7 @@ class Begun:
 
     def __enter__(self) -> Callable[[], Any]:
         self.sampler._calling.acquire()
+        self.sampler.entry.assign(CALL, TASKS.get(self.name, self.name))
         try:
             self.sampler.send([CALL, self.name, *self.arguments])
         except BaseException:
@@ -171,6 +201,8 @@ class Begun:
         return lambda: self.sampler._reply(self.name, self.seconds)
 
     def __exit__(self, *error: object) -> None:
+        if self.sampler._failure is None:
+            self.sampler.entry.assign(CALL, "")
         self.sampler._calling.release()
 
 
@@ -230,11 +262,13 @@ class EngineStream(Asking[Answer]):
         numbered = {next(self.sampler.numbers): request for request in requests}
         self.requests |= numbered
         self.sampler.streams |= dict.fromkeys(numbered, self)
+        self.sampler.owes()
         self.sampler.send(*pack_asked([asked(n, r, self.sampler.seed) for n, r in numbered.items()]))
 
     def _forget(self) -> None:
         for number in self.requests:
             self.sampler.streams.pop(number, None)
+        self.sampler.owes()
         if self.requests:
             with suppress(UserError):  # it has failed: there is nothing to abort
                 self.sampler.send([ABORT, list(self.requests)])

@@ -17,6 +17,7 @@ from menon.errors import UserError
 from menon.processes.deadline import Late
 from menon.processes.forkserver import Forkserver
 from menon.processes.idle import SILENT, Idle
+from menon.processes.supervisor import Entry, Supervisor
 from menon.processes.wire import Message, RemoteError
 from menon.processes.worker import Ended, Launch, Spawn, Worker
 
@@ -26,21 +27,44 @@ GRACE = 1.0
 """Seconds to wait for the end of a rank whose loss another rank has noticed first."""
 
 
+TASKS = {
+    MEET: "open a place to meet",
+    JOIN: "meet the other ranks",
+    BUILD: "build its models",
+    "score": "compute log-probs",
+    "update": "compute its part of an update",
+    "gradient": "compute its part of a gradient",
+    "tensors": "hand out the policy's weights",
+    "fingerprint": "compute a fingerprint",
+    "follow": "move a model that follows another",
+    "export": "write a model folder",
+    "save": "write a checkpoint",
+    "load": "read a checkpoint",
+}
+"""What the heartbeat file calls that which a rank is asked for."""
+
+
 class RankLost(UserError):
     """A rank has ended or hangs; the run can be resumed."""
 
 
 class RankWorkers:
     """A process for each seat, started by one launch or each by its own. `shared`: others are started by the
-    same `launch`, which stays."""
+    same `launch`, which stays. `supervisor` writes down what they have to do."""
 
     def __init__(
-        self, launch: Launch | Sequence[Launch], seats: Sequence[Seat], shared: bool = False
+        self,
+        launch: Launch | Sequence[Launch],
+        seats: Sequence[Seat],
+        shared: bool = False,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.seats = tuple(seats)
         launches = launch if isinstance(launch, Sequence) else [launch] * len(self.seats)
         self.inbox: SimpleQueue[tuple[int, Message | RemoteError | None]] = SimpleQueue()
         self.workers = [Worker(one) for one in launches]
+        note = Entry if supervisor is None else supervisor.note
+        self.entries = [note(f"rank {seat.rank}", one) for seat, one in zip(seats, self.workers, strict=True)]
         self.close = weakref.finalize(self, close_workers, self.workers, None if shared else launches[0])
         self.lost: RankLost | None = None
 
@@ -84,29 +108,34 @@ class RankWorkers:
             while owed:
                 rank, message = self._next(owed)
                 if message.data[0] == DONE:
-                    owed.discard(rank)
+                    self._done(rank, owed)
                 else:
                     yield tensor_of(message.data, message.body)
         finally:
             while owed and self.lost is None:
                 rank, message = self._next(owed)
                 if message.data[0] == DONE:
-                    owed.discard(rank)
+                    self._done(rank, owed)
 
     def _send(self, rank: int, name: str, body: bytes) -> None:
         if self.lost is not None:
             raise self.lost
+        self.entries[rank].assign(self, TASKS.get(name, name))
         try:
             self.workers[rank].send([name], body)
         except Ended:
             self._fail(rank, None)
+
+    def _done(self, rank: int, owed: set[int]) -> None:
+        owed.discard(rank)
+        self.entries[rank].assign(self, "")
 
     def _replies(self, of: set[int] | None = None) -> dict[int, Any]:
         owed = set(range(len(self))) if of is None else set(of)
         found: dict[int, Any] = {}
         while owed:
             rank, message = self._next(owed)
-            owed.discard(rank)
+            self._done(rank, owed)
             found[rank] = pickle.loads(message.body)
         return found
 
@@ -126,6 +155,7 @@ class RankWorkers:
                     self._silent(silent, time.monotonic() - last)
                 continue
             if isinstance(message, Message):
+                self.entries[rank].hears()
                 return rank, message
             self._fail(rank, message)
 
@@ -133,6 +163,8 @@ class RankWorkers:
         """None of the ranks computes: one is stopped, or they wait for each other."""
         stopped = [rank for rank in ranks if state_of(self.workers[rank].pid) in ("T", "t")]
         who = f"rank {stopped[0]} is stopped" if stopped else f"none of {self._names(ranks)} computes"
+        for rank in stopped or ranks:
+            self.entries[rank].fault = "it was stopped" if stopped else "it did not compute"
         self._end(f"{who}, and no answer has come for {seconds:.0f} s (at most {SILENT:.0f} s are waited)")
 
     def _fail(self, rank: int, error: RemoteError | None) -> NoReturn:
@@ -146,8 +178,9 @@ class RankWorkers:
             if message is None and self.workers[other].ended().how.startswith("signal"):
                 rank, error = other, None
         if error is None:
-            words = self.workers[rank].ended().words
+            self.entries[rank].fault = words = self.workers[rank].ended().words
             self._end(f"rank {rank} of {len(self)} has ended ({words})")
+        self.entries[rank].fault = str(error)
         self.close()
         self.lost = RankLost(f"rank {rank} of {len(self)} failed: {error}")
         raise failure(error, str(self.lost))

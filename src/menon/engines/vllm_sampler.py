@@ -11,6 +11,7 @@ from menon.engines.other_python import SpawnElsewhere, look
 from menon.engines.request_checks import check_request
 from menon.errors import UserError
 from menon.limit import Limit
+from menon.processes.supervisor import Supervisor
 from menon.types import Request
 
 ENTRY = "menon.engines.vllm_process:handler"
@@ -80,6 +81,7 @@ class VLLMSampler(EngineSampler):
         context: Limit | None,
         seed: int,
         environment: Mapping[str, str],
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.vocabulary, self.context, self.folder = vocabulary, context, folder
         launch = SpawnElsewhere(
@@ -92,7 +94,7 @@ class VLLMSampler(EngineSampler):
             environment=environment,
             entry_points=PLUGIN,
         )
-        super().__init__("vLLM", launch, detokenizer, self.check_request, seed)
+        super().__init__("vLLM", launch, detokenizer, self.check_request, seed, supervisor)
 
     def ready(self, seconds: float) -> Mapping[str, Any]:
         """Also lowers the context to that of the engine, which an argument may have lowered."""

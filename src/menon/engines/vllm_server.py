@@ -1,6 +1,9 @@
 """A vLLM server as the sampler: text by its completions, weights by the routes that `VLLM_SERVER_DEV_MODE=1`
 opens."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,11 +33,12 @@ class VLLMServer(OpenAISampler):
         found = next(iter(self.contents().values()))
         self.dtype = getattr(torch, found[0].removeprefix("torch."))
 
-    def call(self, name: str, *arguments: Any) -> Any:
-        """A function of the engine, by the name that `engines.carriers` calls: `load`. The sampler is paused
-        until `loaded`."""
+    @contextmanager
+    def begun(self, name: str, *arguments: Any) -> Iterator[Callable[[], Any]]:
+        """A call of a function of the engine, by the name that `engines.carriers` calls: `load`. The sampler
+        is paused until `loaded`."""
         self.pause()
-        return self.rpc(f"menon_{name}", *arguments)
+        yield partial(self.rpc, f"menon_{name}", *arguments)
 
     def loaded(self, version: int) -> dict[str, Content]:
         """See `sync.to_engine.RemoteWeights`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from menon.errors import UserError
 from menon.record import disk
+from menon.record.heartbeat import Heartbeat, read_heartbeat
 from menon.record.layout import PIPELINE, Layout, runs_in, step_file, steps_in
 from menon.record.lock import held
 
@@ -242,6 +243,12 @@ class RunView:
         if self.layout.report.exists():
             return "finished"
         return "running" if held(self.layout.lock) else "stopped"
+
+    @property
+    def heartbeat(self) -> Heartbeat | None:
+        """What each worker process has to do; of a run that died what it last had to do. None: the run has
+        none, or has ended in order."""
+        return None if self.state == "finished" else read_heartbeat(self.layout.workers)
 
     @property
     def transcripts(self) -> StepFiles:

@@ -57,6 +57,7 @@ def unreadable(path: Path, state: str) -> RunLine:
         "minutes": None,
         "warnings": [],
         "differs": {},
+        "heartbeat": None,
     }
 
 
@@ -82,6 +83,7 @@ def line_of(view: RunView) -> RunLine:
         "minutes": view.wall_s / 60,
         "warnings": view.signs,
         "differs": {},
+        "heartbeat": view.heartbeat,
     }
 
 

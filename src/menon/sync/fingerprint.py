@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 COLUMNS = 2**14
-SLAB, SLAB_ON_GPU = 2**4, 2**8
+SLAB, SLAB_ON_GPU = 2**2, 2**8
 """Rows of `COLUMNS` elements that are widened to 64 bits at once: few on a CPU, so that they stay in its
 cache."""
 
@@ -46,19 +47,34 @@ def bit_sum(weight: Tensor) -> int:
     flat = weight.contiguous().flatten()
     flat = (torch.view_as_real(flat).flatten() if flat.is_complex() else flat).view(BITS[flat.element_size()])
     rows = -(-flat.numel() // COLUMNS)
-    if rows == 1:
-        sums = (flat * factors(COLUMNS, 0, flat.device)[: len(flat)]).sum()
-        return int(sums * factors(1, 1, flat.device)[0]) % 2**64
     column_factor, row_factor = factors(COLUMNS, 0, flat.device), factors(rows, 1, flat.device)
+    if flat.device.type == "cpu" and (compiled := compiled_for(flat.dtype)) is not None:
+        each = (factor.numpy().view("uint64") for factor in (column_factor, row_factor))
+        return int(compiled(flat.numpy(), *each))
+    return sum_by_torch(flat, column_factor, row_factor)
+
+
+def sum_by_torch(flat: Tensor, column_factor: Tensor, row_factor: Tensor) -> int:
+    """`bit_sum` of integers, on any device."""
+    rows, columns = len(row_factor), len(column_factor)
     total, slab = 0, SLAB if flat.device.type == "cpu" else SLAB_ON_GPU
     for first in range(0, rows, slab):
-        part = flat[first * COLUMNS : (first + slab) * COLUMNS]
-        whole = part.numel() // COLUMNS
-        sums = (part[: whole * COLUMNS].view(whole, COLUMNS) * column_factor).sum(1)
-        rest = part[whole * COLUMNS :]
+        part = flat[first * columns : (first + slab) * columns]
+        whole = part.numel() // columns
+        sums = (part[: whole * columns].view(whole, columns) * column_factor).sum(1)
+        rest = part[whole * columns :]
         sums = torch.cat([sums, (rest * column_factor[: len(rest)]).sum()[None]])[: rows - first]
         total += int((sums * row_factor[first : first + len(sums)]).sum())
     return total % 2**64
+
+
+def compiled_for(dtype: torch.dtype) -> Any:
+    """The same, compiled; None where numba is not installed, as it may not be beside another engine."""
+    try:
+        from menon.sync.bit_sum_kernel import kernel
+    except ImportError:
+        return None
+    return kernel(str(dtype).removeprefix("torch."))
 
 
 @cache

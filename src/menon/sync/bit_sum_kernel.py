@@ -1,0 +1,33 @@
+"""The sum of `fingerprint.bit_sum` on a CPU, compiled by numba: one pass over the numbers, where PyTorch
+writes down their products of 64 bits first. On one core it is four to five times as fast."""
+
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import numba
+import numpy as np
+
+
+def _bit_sum(numbers, column_factors, row_factors):  # type: ignore[no-untyped-def]
+    total, columns = np.uint64(0), column_factors.size
+    for row in range(row_factors.size):
+        part = numbers[row * columns : (row + 1) * columns]
+        sums = np.uint64(0)
+        for place in range(part.size):
+            sums += np.uint64(np.int64(part[place])) * column_factors[place]
+        total += sums * row_factors[row]
+    return total
+
+
+@cache
+def kernel(dtype: str) -> Any:
+    """The compiled function for integers of this type, such as int32. Each has a name of its own: two
+    processes that keep two signatures of one function on disk at a time may mix them up."""
+    own = FunctionType(_bit_sum.__code__, _bit_sum.__globals__, f"_bit_sum_{dtype}")
+    own.__qualname__ = own.__name__
+    signature = f"uint64({dtype}[::1], uint64[::1], uint64[::1])"
+    try:
+        return numba.njit(signature, nogil=True, cache=True)(own)
+    except RuntimeError:  # no folder for the cache is writable
+        return numba.njit(signature, nogil=True)(own)
