@@ -1,11 +1,13 @@
 """How the time of a training step of Menon grows with prompts, samples per prompt, answers and the model.
 
-    python benchmarks/growth.py [--threads 1] [--repeats 3] [--plot benchmarks/results/growth.svg] [--quick]
+    python benchmarks/growth.py [--threads 1] [--repeats 3] [--model FOLDER]
+        [--plot benchmarks/results/growth.svg] [--quick]
 
 Each is changed alone, starting from 16 prompts a step, 8 samples of each, answers of 64 tokens (all of one
 length, end-of-text tokens ignored), and a model of 0.8 M random weights. The step is that of
 `step_vs_trl.py`: rollout, reward, advantage, one update, weights to the sampler. Each size: one step to warm
-up, then the median of the next ones. All in float32 and in this process.
+up, then the median of the next ones. All in float32 and in this process. FOLDER is a real model of about 135
+million weights, which is then the largest of the models.
 
 An exponent is the slope of log seconds over log size by least squares: 1 is linear, below 1 costs are shared.
 Last line: `tokens_exponent=R`, over the tokens of a step as its answers grow longer, where attention would
@@ -57,8 +59,8 @@ class Cost:
     parameters: int
 
 
-def series(quick: bool) -> dict[str, list[Size]]:
-    """Name -> sizes that differ in nothing else."""
+def series(quick: bool, real: bool = False) -> dict[str, list[Size]]:
+    """Name -> sizes that differ in nothing else; with `real` also a real model."""
     start = Size()
     found = {
         "prompts": [replace(start, prompts=n) for n in (4, 8, 16, 32, 64)],
@@ -66,16 +68,19 @@ def series(quick: bool) -> dict[str, list[Size]]:
         "length": [replace(start, length=n) for n in (16, 32, 64, 128, 256, 512)],
         "model": [replace(start, model=name) for name in ("0.8M", "4.8M", "25M")],
     }
-    return (
-        {name: sizes[:3] if name != "model" else sizes[:2] for name, sizes in found.items()}
-        if quick
-        else found
-    )
+    if quick:
+        found = {name: sizes[:3] if name != "model" else sizes[:2] for name, sizes in found.items()}
+    if real:
+        found["model"].append(replace(start, model=models.REAL))
+    return found
 
 
-def cost(size: Size, folder: Path, repeats: int) -> Cost:
+def cost(size: Size, folder: Path, repeats: int, real: str | None = None) -> Cost:
     path = folder / f"{size.model}-{CONTEXT}"
-    model = str(path) if path.exists() else models.random_model(size.model, folder, CONTEXT)
+    if size.model == models.REAL:
+        model = str(real)
+    else:
+        model = str(path) if path.exists() else models.random_model(size.model, folder, CONTEXT)
     questions = write_questions(models.questions(QUESTIONS), folder / "questions.jsonl")
     steps = steps_of(model, questions, "float32", size.samples, [size.length] * (size.prompts * size.samples))
     steps.seconds()
@@ -109,6 +114,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--threads", type=int, default=1)
     asked.add_argument("--repeats", type=int, default=3, help="steps that are measured at each size")
+    asked.add_argument("--model", help=f"folder of a model for the size {models.REAL}")
     asked.add_argument("--plot", type=Path, help="where to write the picture (SVG)")
     asked.add_argument("--quick", action="store_true", help="the small sizes and 1 repeat: a look, no result")
     given = asked.parse_args()
@@ -122,11 +128,11 @@ def main() -> None:
     costs: dict[Size, Cost] = {}
     lines: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="menon-bench-") as folder:
-        for name, sizes in series(given.quick).items():
+        for name, sizes in series(given.quick, bool(given.model)).items():
             lines[name] = []
             for size in sizes:
                 if size not in costs:
-                    costs[size] = cost(size, Path(folder), 1 if given.quick else given.repeats)
+                    costs[size] = cost(size, Path(folder), 1 if given.quick else given.repeats, given.model)
                 own = costs[size]
                 shape = f"{size.prompts} x {size.samples} x {size.length}"
                 times = (f"{seconds:.2f}" for seconds in (own.seconds, own.rollout, own.update))

@@ -15,13 +15,15 @@ def test_the_exponent_of_a_power_is_the_power():
     assert growth.exponent([(1.0, 1.0), (2.0, 4.0), (4.0, 4.0)]) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("real", [True, False])
 @pytest.mark.parametrize("quick", [True, False])
-def test_a_series_changes_one_thing(quick):
-    for name, sizes in growth.series(quick).items():
+def test_a_series_changes_one_thing(quick, real):
+    for name, sizes in growth.series(quick, real).items():
         others = [{key: value for key, value in asdict(size).items() if key != name} for size in sizes]
         assert all(other == others[0] for other in others)
         assert len({getattr(size, name) for size in sizes}) == len(sizes) >= 2
     assert set(growth.series(True)["length"]) < set(growth.series(False)["length"])
+    assert [size.model for size in growth.series(True, real=True)["model"]] == ["0.8M", "4.8M", "135M"]
 
 
 def test_the_picture_starts_all_series_at_one():

@@ -199,6 +199,37 @@ def test_memory_with_parallel_passes(monkeypatch):
     )  # a small model's cache on a CPU has the dtype of its weights
 
 
+def test_memory_of_a_large_model_is_that_of_writing_or_of_learning():
+    """Passes of 512 tokens, each with 8 * 16 + 2 * 32 numbers a layer and 3 * 32 of keys and values, and one
+    copy of their logits; or packed copies of the matrices and keys and values of 8 slots, where those are
+    larger. In bfloat16 both gate and its product are kept too."""
+    config = changed(
+        recipe("grpo"),
+        {"prompts_per_step": 2, "samples_per_prompt": 4, "device": "cpu", "max_new_tokens": 96},
+    )
+    parameters = 2**26 + 1
+    sizes_of = {"layers": 2, "hidden": 16, "intermediate": 32, "kv": 32, "vocabulary": 50, "family": True}
+    shape = ModelSize(parameters=parameters, **sizes_of, copied=300)
+    found = memory(config, shape)
+    assert found == {
+        "weights": 4 * parameters,
+        "gradients": 4 * parameters,
+        "optimiser": 8 * parameters,
+        "activations": 4 * (2 * (8 * 16 + 2 * 32) + 3 * 32) * 512,
+        "logits": 4 * 512 * 50,
+        "libraries": 2**29,
+    }
+    writing = memory(config, dataclasses.replace(shape, copied=2**27))
+    assert not {"gradients", "activations", "logits"} & writing.keys()
+    assert writing["sampler's copies"] == 4 * 2**27
+    assert writing["keys and values"] == 4 * 8 * 224 * 32
+    half = memory(changed(config, {"dtype": "bfloat16"}), shape)
+    assert half["sampler's copies"] == 2 * parameters
+    assert half["activations"] == (2 * (2 * (8 * 16 + 4 * 32) + 3 * 32) + 2 * (2 * 2 * 16 + 32)) * 512
+    other = memory(config, dataclasses.replace(shape, family=False))
+    assert other["activations"] == 4 * (2 * (8 * 16 + 4 * 32) + 32) * 896
+
+
 def test_how_many_workers(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     config = changed(recipe("grpo"), {"device": "cpu"})
@@ -217,6 +248,10 @@ def test_tokens_of_a_pass():
     engine = recipe("grpo").engine
     assert [tokens_per_pass(engine, 24_576, workers) for workers in (1, 2, 3)] == [8192, 4096, 2730]
     assert [tokens_per_pass(engine, 6144, workers) for workers in (1, 2)] == [8192, 3072]
+    large = ModelSize(2**26 + 1, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50, family=True)
+    on_cpu = changed(recipe("grpo"), {"device": "cpu"}).engine
+    assert tokens_per_pass(on_cpu, 6144, 1, large) == 512
+    assert tokens_per_pass(dataclasses.replace(on_cpu, tokens_per_forward=100), 6144, 1, large) == 100
 
 
 def test_what_is_printed(capsys):

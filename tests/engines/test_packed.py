@@ -8,6 +8,7 @@ from torch.profiler import ProfilerActivity, profile
 from batches import VOCAB, random_batch
 from helpers import tiny_model
 from menon.batch import take
+from menon.engines import packed
 from menon.engines.decoder import decoder_of, hidden_states
 from menon.engines.forward import run_trunk, take_apart
 from menon.engines.packed import LEAST_ROWS, alike, attention, distinct, pack_distinct
@@ -74,8 +75,10 @@ def test_runs_of_like_length_cover_every_sequence_once():
     assert alike([]) == alike([0, 0]) == []
 
 
+@pytest.mark.parametrize("spared", [32, 1])
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])
-def test_states_and_gradients_are_those_of_the_sequences_alone(kind):
+def test_states_and_gradients_are_those_of_the_sequences_alone(kind, spared, monkeypatch):
+    monkeypatch.setattr(packed, "SPARED", spared)
     model, batch = tiny_model(kind, vocab=VOCAB, dtype=torch.float64), batch_of_tree()
     network = take_apart(model)
     assert network.decoder is not None
@@ -95,6 +98,26 @@ def test_states_and_gradients_are_those_of_the_sequences_alone(kind):
     torch.testing.assert_close(states.after, after, rtol=1e-10, atol=1e-12)
     one, other = gradients((states.rows @ weight).sum()), gradients((before @ weight).sum())
     assert float((one - other).norm() / other.norm()) < 1e-12
+
+
+def test_a_long_beginning_is_asked_for_no_queries_again(monkeypatch):
+    """Of the tree, 0 and 2 ask for all of their tokens, 1 for its last two, because it begins as 0, 4 for
+    its last, because it begins as 1, and 3, which is the same as 1, for none."""
+    monkeypatch.setattr(packed, "SPARED", 2)
+    batch = batch_of_tree()
+    found = pack_distinct(batch, torch.ones_like(batch.is_action))
+    grids, cell = found.rows(spare=True)
+    assert [rows.shape for rows in grids] == [(2, 3, 3), (2, 2, 4)]
+    assert grids[0].before is None
+    assert grids[1].before.tolist() == [2, 3]
+    asked = torch.cat([rows.query for rows in grids])
+    assert torch.equal(asked[cell], torch.arange(len(found.token)))
+    mask = grids[1].mask(torch.float32, heads=2)
+    assert mask.shape == (2, 1, 4, 4)
+    assert (mask[0, 0] == 0).tolist() == [[True, True, True, False], [True] * 4] * 2
+    assert bool((mask[1, 0] == 0).all())
+    whole, _ = found.rows(spare=False)
+    assert [rows.shape for rows in whole] == [(4, 4, 4)]
 
 
 def test_a_batch_without_actions_has_no_states():

@@ -10,7 +10,7 @@ from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2Fo
 from batches import VOCAB, near, random_batch
 from helpers import KINDS, tiny_model
 from menon.correction.reject import Reject
-from menon.engines import decoder, forward
+from menon.engines import decoder, forward, machine
 from menon.engines.forward import ValueModel, take_apart, value_head
 from menon.engines.protocols import Learner
 from menon.engines.torch_learner import MOST_SKIPPED, TorchLearner, TorchScorer
@@ -430,6 +430,59 @@ class TestSideBySide:
     def test_a_forward_pass_that_is_not_ours_runs_alone(self):
         torch.set_num_threads(2)
         assert TorchScorer(tiny_model("gpt2", vocab=VOCAB)).workers == 1
+
+
+class TestLarge:
+    """A model that counts as large: passes by prompt, whose gradients are added in place."""
+
+    def learners(self, monkeypatch, kind="llama", dtype=torch.float32, **settings):
+        """The same learner as a small model's and as a large one's."""
+        for small, most in ((machine.SMALL, 8192), (0, 25)):
+            monkeypatch.setattr(machine, "SMALL", small)
+            monkeypatch.setattr(machine, "AT_ONCE", most)
+            head = value_head(16, "orz").to(dtype)
+            model = tiny_model(kind, vocab=VOCAB, dtype=dtype, tied=kind != "qwen3")
+            learner = TorchLearner(model, Optimiser(1e-2), heads={"value": head}, **settings)
+            assert (learner.by_prompt, learner.workers) == (small == 0, 1)
+            yield learner
+
+    @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
+    @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+    def test_changes_neither_gradient_nor_metrics_nor_scores(self, monkeypatch, kind, dtype, bound):
+        torch.set_num_threads(1)
+        batch, update = random_batch(dtype=dtype), TestSideBySide.BOTH
+        small, large = self.learners(monkeypatch, kind, dtype)
+        scored, again = (learner.score(batch, ("logp", "entropy", VALUE)) for learner in (small, large))
+        for name, column in again.items():
+            torch.testing.assert_close(column, scored[name], rtol=bound, atol=5 * bound)
+        batch = near(batch, scored["logp"])
+        assert len(list(micros(large, update, batch, {"policy": large}))) > 2
+        assert distance(gradients(large, update, batch), gradients(small, update, batch)) < bound
+        one, two = (learn(batch, update, {"policy": learner}, 0, 0) for learner in (small, large))
+        assert {name: float(metric) for name, metric in two.items()} == pytest.approx(
+            {name: float(metric) for name, metric in one.items()}, rel=10 * bound, abs=10 * bound
+        )
+
+    def test_same_inputs_same_bits(self, monkeypatch):
+        runs = []
+        for _ in range(2):
+            _, learner = self.learners(monkeypatch)
+            batch = near(random_batch(), learner.score(random_batch(), ("logp",))["logp"])
+            for step in range(3):
+                learn(batch, replace(POLICY, count=2), {"policy": learner}, 0, step)
+            runs.append(weights_of(learner))
+        assert same(*runs)
+
+    def test_a_gradient_that_is_asked_for_is_added_to_nothing(self, monkeypatch):
+        """`torch.autograd.grad` outside of an update gives the whole gradient, and `grad` stays."""
+        _, learner = self.learners(monkeypatch, dtype=torch.float64)
+        batch = random_batch(dtype=torch.float64)
+        weights = list(learner.model.parameters())
+        for weight in weights:
+            weight.grad = torch.ones_like(weight)
+        found = torch.autograd.grad(learner.forward(batch, ("logp",), {})["logp"].sum(), weights)
+        assert all(bool((weight.grad == 1).all()) for weight in weights)
+        assert all(float(gradient.norm()) > 0 for gradient in found)
 
 
 def test_a_reference_that_is_the_start_is_at_distance_zero_bit_for_bit():

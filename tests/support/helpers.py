@@ -131,6 +131,7 @@ def without_kernels(monkeypatch: Any) -> None:
 def as_large(monkeypatch: Any) -> None:
     """Rows are divided between two threads, as in a model that is not small."""
     monkeypatch.setattr(cpu_step, "row_threads", lambda weights, rows: min(2, rows))
+    monkeypatch.setattr(cpu_step, "DIVIDED", 0)
 
 
 def slots_of(model: PreTrainedModel, slots: int = 16, fixed: bool = False) -> DecoderSlots:

@@ -23,4 +23,5 @@ def learn(
 def micros(learner: Any, update: Update, batch: Batch, models: Mapping[str, Any]) -> Iterator[Micro]:
     """The forward passes of the first update of a step."""
     part = split(batch, update, 0, 0)[0]
-    return cut(prepare(part, batch, InProcessHost(models)), learner.tokens_per_forward, learner.workers)
+    job = prepare(part, batch, InProcessHost(models))
+    return cut(job, learner.tokens_per_forward, learner.workers, learner.by_prompt)

@@ -138,6 +138,26 @@ def test_passes_that_run_at_a_time_share_the_budget(budget):
     assert all(len(rows) * most <= budget / 2 for rows, most in zip(passes, longest, strict=True))
 
 
+def test_answers_to_a_prompt_stay_together_and_its_tokens_count_once():
+    """Prompts of 4, 4 and 2 tokens with answers of 1, 1; 2, 3; 5: 6, 9 and 7 tokens, 22 in all."""
+    lengths, groups = [5, 6, 7, 5, 7], [0, 1, 2, 0, 1]
+    batch = batch_of(lengths, groups)
+    prompt = [4, 4, 2, 4, 4]
+    begin = torch.tensor(prompt).repeat_interleave(torch.tensor(lengths))
+    batch = replace(batch, is_action=batch.position >= begin)
+
+    def found(unit: str, budget: int) -> list[list[int]]:
+        return [rows.tolist() for rows in forward_rows(batch, unit, budget, by_prompt=True)]
+
+    assert found("sequence", 22) == [[0, 3, 1, 4, 2]]
+    assert found("sequence", 15) == [[0, 3, 1, 4], [2]]
+    # The second answer to prompt 1 is in another pass, where the prompt counts again: 12, then 7 and 7.
+    assert found("sequence", 14) == [[0, 3, 1], [4, 2]]
+    assert found("group", 14) == [[0, 3], [1, 4], [2]]
+    assert found("sequence", 1) == [[0], [3], [1], [4], [2]]
+    assert found("group", 1) == [[0, 3], [1, 4], [2]]
+
+
 def test_cut_carries_weights_to_their_tokens():
     batch = batch_of([2, 4, 1])
     part = split(batch, update(), 0, 0)[0]

@@ -149,7 +149,8 @@ def one_unit_each(host: InProcessHost, role: str, job: Job, whole: Mapping[str, 
     """With one unit in each forward pass."""
     learner = host.roster.learner(role)
     usual = learner.tokens_per_forward
-    passes = [len(forward_rows(job.batch, job.unit, size, learner.workers)) for size in (usual, 1)]
+    how = (learner.workers, learner.by_prompt)
+    passes = [len(forward_rows(job.batch, job.unit, size, *how)) for size in (usual, 1)]
     learner.tokens_per_forward = 1
     try:
         apart = difference(host.gradient(role, job), whole)

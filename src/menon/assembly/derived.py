@@ -30,6 +30,8 @@ BYTES = {"float32": 4, "bfloat16": 4, "float64": 8}
 """Bytes of one weight of a learner, by dtype; bfloat16 runs keep float32 weights."""
 COPIES = 3
 """How often a chunk of logits exists at once: the logits, their log-softmax, their gradient."""
+LEARNING = ("gradients", "activations", "logits")
+"""What is there while a model learns and not while text is written."""
 PROMPT = 128
 """Tokens assumed for a prompt, because the prompts are not read yet."""
 LIBRARIES, OTHER_PROCESS = 2**29, 190 * 2**20
@@ -161,10 +163,22 @@ def on_cpu(engine: Engine) -> bool:
     return engine.device == "cpu" or (engine.device == "auto" and not torch.cuda.is_available())
 
 
-def tokens_per_pass(engine: Engine, tokens: float, workers: int) -> int:
+def is_large(engine: Engine, model: ModelSize | None) -> bool:
+    """Whether the learner passes by prompt; see `engines.machine.passes_by_prompt`."""
+    if model is None or not model.family or not on_cpu(engine) or engine.ranks > 1:
+        return False
+    return machine.passes_by_prompt(model.parameters, torch.device("cpu"))
+
+
+def most_tokens(engine: Engine, model: ModelSize | None) -> int:
+    """The most tokens of the forward passes that run at a time."""
+    return min(engine.tokens_per_forward, machine.AT_ONCE if is_large(engine, model) else 2**62)
+
+
+def tokens_per_pass(engine: Engine, tokens: float, workers: int, model: ModelSize | None = None) -> int:
     """Tokens of one forward pass of an update; see `update.objective.forward_rows`."""
     if workers == 1:
-        return engine.tokens_per_forward
+        return most_tokens(engine, model)
     return max(1, int(min(engine.tokens_per_forward, tokens)) // workers)
 
 
@@ -221,13 +235,18 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     fused attention); a chunk of logits three times; keys and values of all slots, with answers of full length
     and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
     share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
+
+    A large model on a CPU keeps less of a token (2 intermediate numbers in fp32, and keys and values of a
+    prompt for several answers) and its logits once. Its sampler's packed copies and caches are freed before
+    it learns, so of writing and learning the larger counts.
     """
     engine, models, workers = config.engine, config.models, num_workers(config.engine, shape)
     number = BYTES[engine.dtype]
     own = 2 if engine.dtype == "bfloat16" else number
     learning = 1 + (models.critic is not None and not models.critic.shared_trunk)
-    per_token = shape.layers * (8 * shape.hidden + 4 * shape.intermediate) + shape.kv
-    here = on_cpu(engine)
+    here, large = on_cpu(engine), is_large(engine, shape)
+    inside = (2 if large and own == 4 else 4) * shape.intermediate
+    per_token = shape.layers * (8 * shape.hidden + inside) + (3 if large else 1) * shape.kv
     # See `engines.decoding.decode_weights`: `cache_dtype`, `is_packed` and `is_copied`.
     cached = (own if shape.family and here else number) * shape.kv
     copied = own * shape.copied <= machine.PACKED if here else shape.copied <= machine.SMALL
@@ -239,18 +258,25 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     around = around_of(config.source, config.control.seed)
     keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots) if config.asks else 0
     longest = PROMPT + around.sampling.max_new_tokens
-    tokens = tokens_at_once(engine.tokens_per_forward, sizes(config).step.sequences / fewest, longest)
+    tokens = tokens_at_once(most_tokens(engine, shape), sizes(config).step.sequences / fewest, longest)
     held = held_by(models, engine.dtype, shape, learning)
+    packed = workers * own * shape.copied * copied
     found: dict[str, Any] = {
         "weights": held.weights,
         "gradients": (learning + (workers > 1) * (workers + 1)) * number * held.learned,
         "optimiser": learning * 2 * number * held.learned,
         "reference": held.reference,
         "teacher": number * parameters_of(models, shape),
-        "sampler's copies": config.asks * (held.copies + workers * own * shape.copied * copied),
+        "sampler's copies": config.asks * (held.copies + packed),
         "activations": (own * per_token + attention) * tokens,
-        "logits": COPIES * 4 * min(CHUNK, tokens * shape.vocabulary),
+        "logits": (1 if large else COPIES) * 4 * min(CHUNK, tokens * shape.vocabulary),
         "keys and values": keys,
         "libraries": LIBRARIES + (workers - 1) * OTHER_PROCESS,
     }
+    if large:
+        learned = sum(found[name] for name in LEARNING)
+        if learned > config.asks * packed + keys:
+            found |= {"sampler's copies": config.asks * held.copies, "keys and values": 0}
+        else:
+            found |= dict.fromkeys(LEARNING, 0)
     return {name: float(size) for name, size in found.items() if size}

@@ -65,7 +65,7 @@ def explain(words: Sequence[str]) -> int:
     if config.rows is not None:
         show(*given(config.rows, config.source, found, rate))
     else:
-        show(*asked_step(config.source, found, rate, config.engine, workers))
+        show(*asked_step(config.source, found, rate, config.engine, model))
     updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
     show(f"  the run      {config.control.steps:,} steps of {updates}")
     if config.rows is None:
@@ -159,24 +159,24 @@ def parted(chosen: threads.Threads, workers: int) -> Iterator[str]:
 
 
 def asked_step(
-    source: "OnlineSource", found: "Sizes", rate: float, engine: "Engine", workers: int
+    source: "OnlineSource", found: "Sizes", rate: float, engine: "Engine", model: "ModelSize | None"
 ) -> Iterator[str]:
     """The sizes of a step that answers questions."""
     if found.step.form:
         return whole(source, found, rate)
-    return answers(source, found, rate, engine, workers)
+    return answers(source, found, rate, engine, model)
 
 
 def answers(
-    source: "OnlineSource", found: "Sizes", rate: float, engine: "Engine", workers: int
+    source: "OnlineSource", found: "Sizes", rate: float, engine: "Engine", model: "ModelSize | None"
 ) -> Iterator[str]:
     """The sizes of a step of prompts times samples."""
-    from menon.assembly.derived import tokens_per_pass
+    from menon.assembly.derived import num_workers, tokens_per_pass
     from menon.config import around_of
 
     each = around_of(source, 0).sampling.max_new_tokens
     tokens = found.per_update * each
-    size = tokens_per_pass(engine, tokens, workers)
+    size = tokens_per_pass(engine, tokens, num_workers(engine, model), model)
     passes = math.ceil(tokens / size)
     prompts, samples = source.prompts_per_step, source.samples_per_prompt
     yield f"  a step       {prompts:,} prompts x {samples:,} samples = {found.step.answers:,} answers"

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from menon.engines.limits import rows_of
+from menon.engines.own_backward import embedded, gated_linear, linear, rms_norm
 
 FAMILY = ("Llama", "Qwen2", "Qwen3", "Mistral")
 FIXED_ROPE = ("default", "linear", "llama3", "yarn")
@@ -43,8 +44,14 @@ class Affine(NamedTuple):
     adapter: LowRank | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        y = linear(x.to(self.weight.dtype), self.weight, self.bias)
         return y if self.adapter is None else (y + self.adapter(x)).to(y.dtype)
+
+    def of_gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        """The same of SiLU(gate) * up."""
+        if self.adapter is not None or self.weight.dtype != gate.dtype:
+            return self(F.silu(gate) * up)
+        return gated_linear(gate, up, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,21 @@ def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return attention(q, k, v.to(q.dtype), is_causal=True, enable_gqa=shared > 1).transpose(1, 2)
 
 
+def masked(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """q [S, Q, heads, D], k and v [S, L, key_heads, D] -> [S, Q, heads, D]. The heads that share keys are one
+    head with more queries, and `mask` [S, 1, heads / key_heads * Q, L] is added to their scores."""
+    shared = q.shape[2] // k.shape[2]
+    queries = q.unflatten(2, (-1, shared)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    with torch.autocast(q.device.type, enabled=False):
+        found = F.scaled_dot_product_attention(
+            queries,
+            k.transpose(1, 2),
+            v.transpose(1, 2).to(q.dtype),
+            mask,
+        )
+    return found.unflatten(2, (shared, -1)).permute(0, 3, 1, 2, 4).flatten(2, 3)
+
+
 def hidden_states(
     decoder: Decoder, ids: Tensor, position: Tensor | None = None, attend: Attend = causal
 ) -> Tensor:
@@ -130,7 +152,7 @@ def layer_states(
     norm."""
     if position is None:
         position = torch.arange(ids.shape[1], device=ids.device)
-    x = F.embedding(ids, decoder.embedding).to(decoder.norm.dtype)
+    x = embedded(ids, decoder.embedding).to(decoder.norm.dtype)
     cos, sin = (table[..., None, :] for table in rotary(decoder, position, x.dtype))
     for index, layer in enumerate(decoder.layers):
         yield x
@@ -151,12 +173,12 @@ def one_layer(
         q, k = norm(q, layer.query_norm, decoder.eps), norm(k, layer.key_norm, decoder.eps)
     x = x + layer.output(attend(index, rotate(q, cos, sin), rotate(k, cos, sin), v).flatten(-2))
     h = norm(x, layer.mlp_norm, decoder.eps)
-    return x + layer.down(F.silu(layer.gate(h)) * layer.up(h))
+    return x + layer.down.of_gated(layer.gate(h), layer.up(h))
 
 
 def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """RMSNorm over the last dimension; autocast's half-precision states meet full-precision weights here."""
-    return F.rms_norm(x.to(weight.dtype), weight.shape, weight, eps)
+    return rms_norm(x.to(weight.dtype), weight, eps)
 
 
 def with_wide_norms(decoder: Decoder) -> Decoder:

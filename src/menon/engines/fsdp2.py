@@ -62,7 +62,7 @@ class Sharded(TorchScorer):
         self._root: Any = Root(self.model, self.heads)
         cut_into_parts(self._root, layers, self.sharding)
         self._weights = dict(super().weights())
-        self.workers, self.device = 1, self.sharding.group.device
+        self.workers, self.by_prompt, self.device = 1, False, self.sharding.group.device
         shape = self.readout.network.decoder
         self._live = None if shape is None else partial(live_decoder, shape, self.model, layers)
 

@@ -71,7 +71,8 @@ class InProcessHost:
 
     def _accumulate(self, role: str, job: Job) -> dict[str, Metric]:
         learner = self.roster.learner(role)
-        return learner.accumulate(cut(job, learner.tokens_per_forward, learner.workers), self.models)
+        passes = cut(job, learner.tokens_per_forward, learner.workers, learner.by_prompt)
+        return learner.accumulate(passes, self.models)
 
     def gradient(self, role: str, job: Job) -> Iterator[tuple[str, Tensor]]:
         """The gradient of an update that is not made, by the weights' names (`update.host.GivesGradient`)."""

@@ -1,14 +1,20 @@
 """Log-probs and entropies over a large vocabulary, a few rows at a time, forward and backward. Torch
 alone."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from menon.engines.own_backward import adds_to
+
 CHUNK = 2**25
 """Default for the most logits that exist at once: 128 MiB in fp32."""
+NEAR = 2**20
+"""Logits that a CPU takes through all operations between two matrix products before the next ones, so that
+they stay in its cache."""
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -62,17 +68,17 @@ class _LogProbs(torch.autograd.Function):
         )
         kept = None
         for start in range(0, len(rows), size):
-            part = slice(start, start + size)
-            z = _logits(rows[part], weight, bias, temperature)
-            most[part] = z.amax(-1)
-            raised = z.sub_(most[part, None]).exp()
-            total[part] = raised.sum(-1)
-            z.sub_(total[part, None].log())
-            logp[part] = z.gather(-1, target[part, None])[:, 0]
-            if entropy:
-                z.clamp_(min=torch.finfo(dtype).min)  # 0 * -inf is NaN
-                entropies[part] = -raised.mul_(z).sum(-1) / total[part]
-            kept = z if len(rows) <= size and any(ctx.needs_input_grad) else None
+            whole = _logits(rows[start : start + size], weight, bias, temperature)
+            for part, z in _near(whole, start):
+                most[part] = z.amax(-1)
+                raised = z.sub_(most[part, None]).exp()
+                total[part] = raised.sum(-1)
+                z.sub_(total[part, None].log())
+                logp[part] = z.gather(-1, target[part, None])[:, 0]
+                if entropy:
+                    z.clamp_(min=torch.finfo(dtype).min)  # 0 * -inf is NaN
+                    entropies[part] = -raised.mul_(z).sum(-1) / total[part]
+            kept = whole if len(rows) <= size and any(ctx.needs_input_grad) else None
         ctx.save_for_backward(rows, weight, bias, target, most, total, entropies, kept)
         ctx.size, ctx.temperature, ctx.entropy = size, temperature, entropy
         return logp, entropies
@@ -83,31 +89,28 @@ class _LogProbs(torch.autograd.Function):
         rows, weight, bias, target, most, total, entropies, kept = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         to_rows = torch.empty_like(rows) if wanted[0] else None
-        to_weight = torch.zeros_like(weight) if wanted[1] else None
+        in_place = wanted[1] and adds_to(weight)
+        to_weight = (weight.grad if in_place else torch.zeros_like(weight)) if wanted[1] else None
         to_bias = torch.zeros_like(bias) if wanted[2] else None
         for start in range(0, len(rows), ctx.size):
             part = slice(start, start + ctx.size)
-            if kept is None:  # in two steps: the rounding errors are then those of small numbers
-                z = (
-                    _logits(rows[part], weight, bias, ctx.temperature)
-                    .sub_(most[part, None])
-                    .sub_(total[part, None].log())
-                )
-            else:
-                z = kept.clone()
-            if ctx.entropy:
-                z.clamp_(min=torch.finfo(z.dtype).min)
-                p = z.exp()
-                slope = (
-                    z.add_(entropies[part, None])
-                    .mul_(-to_entropy[part, None])
-                    .sub_(to_logp[part, None])
-                    .mul_(p)
-                )
-            else:
-                slope = z.exp_().mul_(-to_logp[part, None])
-            slope.scatter_add_(1, target[part, None], to_logp[part, None])
-            slope = slope.div_(ctx.temperature)
+            if kept is None:
+                slope = _logits(rows[part], weight, bias, ctx.temperature)
+            else:  # in place where no second backward pass can follow
+                slope = kept if in_place else kept.clone()
+            for near, z in _near(slope, start):
+                if kept is None:  # in two steps: the rounding errors are then those of small numbers
+                    z.sub_(most[near, None]).sub_(total[near, None].log())
+                if ctx.entropy:
+                    z.clamp_(min=torch.finfo(z.dtype).min)
+                    p = z.exp()
+                    z.add_(entropies[near, None]).mul_(-to_entropy[near, None])
+                    z.sub_(to_logp[near, None]).mul_(p)
+                else:
+                    z.exp_().mul_(-to_logp[near, None])
+                z.scatter_add_(1, target[near, None], to_logp[near, None])
+                if ctx.temperature != 1:
+                    z.div_(ctx.temperature)
             if weight is None:
                 if to_rows is not None:
                     to_rows[part] = slope
@@ -119,7 +122,15 @@ class _LogProbs(torch.autograd.Function):
                 to_weight.addmm_(slope.T, rows[part].to(weight.dtype))
             if to_bias is not None:
                 to_bias += slope.sum(0)
-        return to_rows, to_weight, to_bias, None, None, None, None
+        return to_rows, None if in_place else to_weight, to_bias, None, None, None, None
+
+
+def _near(z: Tensor, start: int) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of z in turn, as views, and their places where the first one is `start`."""
+    few = len(z) if z.is_cuda else max(1, NEAR // max(1, z.shape[1]))
+    for first in range(0, len(z), max(1, few)):
+        rows = z[first : first + few]
+        yield slice(start + first, start + first + len(rows)), rows
 
 
 def _logits(rows: Tensor, weight: Tensor | None, bias: Tensor | None, temperature: float) -> Tensor:
@@ -128,4 +139,5 @@ def _logits(rows: Tensor, weight: Tensor | None, bias: Tensor | None, temperatur
     if weight is None:
         return rows.to(wide(rows.dtype)) / temperature
     z = torch.nn.functional.linear(rows.to(weight.dtype), weight, bias)
-    return z.to(wide(z.dtype)).div_(temperature)
+    z = z.to(wide(z.dtype))
+    return z if temperature == 1 else z.div_(temperature)

@@ -12,6 +12,11 @@ SMALL = 2**26
 """The most weights of a small model. Threads hardly speed up its operations, and copies of its matrices (256
 MiB in fp32, in each process) are worth their memory."""
 
+AT_ONCE = 512
+"""The most tokens of a pass of a large model on a CPU, those of a prompt once for all its answers. Larger
+passes take more memory and, within a few per cent, as long; smaller ones read and write the weights and their
+gradients too often."""
+
 PACKED = 2**32
 """The most bytes of a model's matrices that a CPU decodes with packed copies, a second time in memory."""
 
@@ -58,6 +63,12 @@ def workers(weights: int, device: torch.device) -> int:
     small model on a CPU, whose operations are too small to divide, this is the number of torch threads, at
     most 8. For others it is 1: a single pass that uses all threads."""
     return min(torch.get_num_threads(), MOST_WORKERS) if device.type == "cpu" and weights <= SMALL else 1
+
+
+def passes_by_prompt(weights: int, device: torch.device) -> bool:
+    """Whether the learner of a model of so many weights makes small passes of whole prompts. A large model
+    does on a CPU, where its products fill the cores with few tokens."""
+    return device.type == "cpu" and weights > SMALL
 
 
 def row_threads(weights: int, rows: int) -> int:

@@ -47,7 +47,7 @@ class NaturalLearner:
     """A `Learner` that takes TRPO's step instead of its optimiser's. Everything else is delegated to the
     inner learner."""
 
-    workers = 1
+    workers, by_prompt = 1, False
 
     def __init__(self, inner: Learner, setting: NaturalGradient) -> None:
         if not isinstance(inner, InProcess):

@@ -7,7 +7,7 @@ works on sequences.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,23 +16,43 @@ from torch import Tensor
 
 from menon import ragged
 from menon.batch import Batch, sent
-from menon.engines.decoder import Attend, causal
+from menon.engines.decoder import Attend, causal, masked
 
 LEAST_ROWS = 16
 """The fewest sequences that one call of attention takes: with fewer, the calls cost more than the padding
 that they save."""
 PADDING = 1.25
 """The largest ratio of padded to true tokens in one call of attention."""
+SPARED = 32
+"""The fewest tokens of a beginning whose queries a sequence leaves to an earlier one: with fewer, the masks
+cost more."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Sequences of about one length, padded on the right."""
+    """Sequences of about one length, padded on the right: L tokens, of which the last Q attend."""
 
-    cell: Tensor
-    """[R * L] the distinct token in each cell of the grid, read row by row; any one in the padding."""
-    shape: tuple[int, int]
-    """R, L."""
+    query: Tensor
+    """[R * Q] the distinct token in each cell of a grid, read row by row; any one in the padding."""
+    key: Tensor
+    """[R * L]; the same as `query` where all tokens attend."""
+    shape: tuple[int, int, int]
+    """R, Q, L."""
+    before: Tensor | None = None
+    """[R] tokens before the first that attends; None: there are none."""
+
+    def to(self, device: torch.device) -> "Rows":
+        before = None if self.before is None else sent(self.before, device)
+        return replace(self, query=sent(self.query, device), key=sent(self.key, device), before=before)
+
+    def mask(self, dtype: torch.dtype, heads: int) -> Tensor:
+        """[R, 1, heads * Q, L] 0 where a token sees another and -inf elsewhere, for so many heads."""
+        assert self.before is not None
+        _, queries, keys = self.shape
+        place = torch.arange(max(queries, keys), device=self.before.device)
+        hidden = place[:keys] > self.before[:, None, None] + place[:queries, None]
+        mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, -torch.inf)
+        return mask.repeat(1, heads, 1)[:, None]
 
 
 @dataclass(frozen=True)
@@ -52,26 +72,45 @@ class Packed:
     offset: Tensor
     """[S+1] bounds of the sequences in `used`."""
 
-    @cached_property
-    def rows(self) -> tuple[list[Rows], Tensor]:
-        """Grids of sequences of similar length; [M] the cell that holds each distinct token, counted through
-        all grids."""
+    def rows(self, spare: bool) -> tuple[list[Rows], Tensor]:
+        """Grids of sequences of similar length; [M] the cell among the queries that holds each distinct
+        token, counted through all grids. With `spare` a long beginning that an earlier sequence has too is
+        asked for no queries again."""
         size = ragged.lengths(self.offset)
+        number = torch.arange(len(self.used), device=size.device)
+        new = ragged.sequence_sum((self.first[self.used] == number).long(), self.offset)
+        before = size - new  # what is not new is a beginning
+        long = (
+            (before >= SPARED) & (2 * before >= size) if spare else torch.zeros_like(size, dtype=torch.bool)
+        )
         order = torch.argsort(size, stable=True)
         grids: list[Rows] = []
         cell_of_used = torch.zeros_like(self.used)
         cells = 0
-        for run in alike(size[order].tolist()):
-            rows = order[run]
-            column = torch.arange(int(size[rows[-1]]), device=size.device)
-            inside = column < size[rows][:, None]
-            used = (self.offset[:-1][rows][:, None] + column)[inside]
-            grid = torch.zeros(inside.shape, dtype=torch.int64, device=size.device)
-            grid[inside] = self.used[used]
-            cell_of_used[used] = cells + inside.flatten().nonzero()[:, 0]
-            grids.append(Rows(grid.flatten(), (len(rows), len(column))))
-            cells += grid.numel()
+        for begins_later in (False, True):
+            mine = order[(long == begins_later)[order] & (new > 0)[order]]
+            for run in alike(size[mine].tolist()):
+                rows = mine[run]
+                first = before[rows] if begins_later else torch.zeros_like(rows)
+                query, used = self._grid(rows, first)
+                key = self._grid(rows, torch.zeros_like(rows))[0] if begins_later else query
+                inside = torch.arange(query.shape[1], device=size.device) < (size[rows] - first)[:, None]
+                cell_of_used[used] = cells + inside.flatten().nonzero()[:, 0]
+                shape = (len(rows), query.shape[1], key.shape[1])
+                grids.append(Rows(query.flatten(), key.flatten(), shape, first if begins_later else None))
+                cells += query.numel()
         return grids, cell_of_used[self.first]
+
+    def _grid(self, rows: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        """[R, L] the distinct tokens of some sequences, each from its token `first` [R] on, and 0 in the
+        padding; the indices in `used` of those outside of it."""
+        size = ragged.lengths(self.offset)[rows] - first
+        column = torch.arange(int(size.max()), device=size.device)
+        inside = column < size[:, None]
+        used = ((self.offset[:-1][rows] + first)[:, None] + column)[inside]
+        grid = torch.zeros(inside.shape, dtype=torch.int64, device=size.device)
+        grid[inside] = self.used[used]
+        return grid, used
 
 
 def alike(lengths: list[int]) -> list[slice]:
@@ -133,14 +172,21 @@ def attention(packed: Packed, head_dim: int, device: torch.device, autocast: tor
     own."""
     if autocast is not None and _has_packed_kernel(device, head_dim):
         return _variable_length(packed, device, autocast)
-    grids, cell = packed.rows
-    grids, cell = [replace(rows, cell=sent(rows.cell, device)) for rows in grids], sent(cell, device)
+    grids, cell = packed.rows(spare=device.type == "cpu")
+    grids, cell = [rows.to(device) for rows in grids], sent(cell, device)
+
+    @cache
+    def masks(dtype: torch.dtype, heads: int) -> list[Tensor | None]:
+        return [None if rows.before is None else rows.mask(dtype, heads) for rows in grids]
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         mixed = []
-        for rows in grids:
-            Q, K, V = (pick(states, rows.cell).unflatten(0, rows.shape) for states in (q, k, v))
-            mixed.append(causal(layer, Q, K, V).flatten(0, 1))
+        for rows, mask in zip(grids, masks(q.dtype, q.shape[1] // k.shape[1]), strict=True):
+            count, queries, keys = rows.shape
+            Q = pick(q, rows.query).unflatten(0, (count, queries))
+            K, V = (pick(states, rows.key).unflatten(0, (count, keys)) for states in (k, v))
+            found = causal(layer, Q, K, V) if mask is None else masked(Q, K, V, mask)
+            mixed.append(found.flatten(0, 1))
         return pick(torch.cat(mixed), cell) if mixed else q
 
     return attend

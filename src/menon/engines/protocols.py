@@ -39,6 +39,9 @@ class Learner(Scorer, Protocol):
     """Padded tokens of the forward passes that run at a time; bounds memory and cannot change a result."""
     workers: int
     """Forward passes that run at a time. Cannot change a result."""
+    by_prompt: bool
+    """Whether a pass computes a prompt once for all its answers and pads nothing
+    (`update.objective.forward_rows`). Cannot change a result."""
 
     def accumulate(self, micros: Iterable[Micro], models: "Models") -> dict[str, Metric]:
         """Adds the gradient of the micro-batches' share of the update's loss; gives the metrics of its

@@ -20,8 +20,10 @@ from menon.engines.forward import Readout, run_trunk, take_apart
 from menon.engines.inside import NOTHING, Seen, Wanted, other_layers, own_layers
 from menon.engines.layers import with_checkpointing
 from menon.engines.log_probs import CHUNK, wide
+from menon.engines.own_backward import adding_gradients
 from menon.engines.parallel_passes import side_by_side
 from menon.engines.protocols import LogitRows, Models, check_same_model
+from menon.engines.put_aside import give_back
 from menon.errors import UserError
 from menon.sync.pairs import model_tensors
 from menon.types import Mean, Metric, Sum, merge
@@ -41,7 +43,8 @@ class TorchScorer:
     `temperature` divides the logits of every column; `autocast` runs the trunk in that dtype;
     `vocabulary_chunk` is the most elements of logits that exist at once; `checkpointing` computes layers
     again in the backward pass. None of these, nor `tokens_per_forward`, changes a result. A small model on a
-    CPU runs as many passes in parallel as torch has threads now.
+    CPU runs as many passes in parallel as torch has threads now; a large one makes passes of few tokens and
+    whole prompts (`by_prompt`).
     """
 
     def __init__(
@@ -71,7 +74,10 @@ class TorchScorer:
         # The model's own forward pass (not `Decoder`) may write to the model, so it never runs in parallel.
         self.workers = 1 if network.decoder is None else machine.workers(size, self.device)
         self.readout = Readout(network, temperature, vocabulary_chunk // self.workers)
+        self.by_prompt = network.decoder is not None and machine.passes_by_prompt(size, self.device)
         self.settle(checkpointing)
+        if self.by_prompt:
+            self.tokens_per_forward = min(tokens_per_forward, machine.AT_ONCE)
 
     def settle(self, checkpointing: bool) -> None:
         """Called once the model is taken apart and before an optimiser knows its weights."""
@@ -95,7 +101,7 @@ class TorchScorer:
         def run(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             return tokens_of(batch.offset, rows), self.forward(take(batch, rows), needs, models or {})
 
-        passes = forward_rows(batch, "sequence", self.tokens_per_forward, self.workers)
+        passes = forward_rows(batch, "sequence", self.tokens_per_forward, self.workers, self.by_prompt)
         done: list[tuple[Tensor, dict[str, Tensor]]] = []
         side_by_side(run, passes, self.workers, done.append)
         for tokens, scored in done:  # at the end, because reading a column waits for its pass
@@ -234,6 +240,7 @@ class TorchLearner(TorchScorer):
         """Gradients of parallel passes are added in the order of the passes, so that the sum is the same bit
         for bit every time."""
         metrics: dict[str, Metric] = {}
+        self.tidy()
 
         def run(micro: Micro) -> Passed:
             now = self.forward(micro.batch, micro.needs, models)
@@ -245,6 +252,10 @@ class TorchLearner(TorchScorer):
             loss.backward()  # needs no room for a pass's own gradient
             return Passed(found, weighs(now, micro))
 
+        def alone(micro: Micro) -> Passed:
+            with adding_gradients():
+                return run(micro)
+
         def add(passed: Passed) -> None:
             merge(metrics, passed.metrics)
             self._weighed.append(passed.weighed)
@@ -253,7 +264,7 @@ class TorchLearner(TorchScorer):
                     weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
                     weight.grad.add_(grad)
 
-        side_by_side(run, micros, self.workers, add)
+        side_by_side(alone if self.by_prompt else run, micros, self.workers, add)
         return metrics
 
     def step(self) -> dict[str, Metric]:
@@ -272,7 +283,13 @@ class TorchLearner(TorchScorer):
                 metrics["update/skipped"] = Sum(1)
                 self._skip()
         self._adamw.zero_grad(set_to_none=True)
+        self.tidy()
         return metrics
+
+    def tidy(self) -> None:
+        """Gives back what the sampler before an update, and the update before the sampler, has freed."""
+        if self.by_prompt:
+            give_back()
 
     def anywhere(self, here: bool) -> bool:
         """Whether something holds in one of the processes that share an update."""

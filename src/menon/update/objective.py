@@ -71,9 +71,9 @@ def _current(host: ModelHost, model: str, batch: Batch, first: bool) -> Current:
     return score
 
 
-def cut(job: Job, tokens_per_forward: int, workers: int = 1) -> Iterator[Micro]:
-    """Divides an update into forward passes."""
-    for rows in forward_rows(job.batch, job.unit, tokens_per_forward, workers):
+def cut(job: Job, tokens_per_forward: int, workers: int = 1, by_prompt: bool = False) -> Iterator[Micro]:
+    """Divides an update into forward passes; see `forward_rows`."""
+    for rows in forward_rows(job.batch, job.unit, tokens_per_forward, workers, by_prompt):
         yield Micro(take(job.batch, rows), terms_on(job, tokens_of(job.batch.offset, rows)), job.first)
 
 
@@ -89,13 +89,20 @@ def terms_on(job: Job, tokens: Tensor) -> dict[str, Ready]:
     }
 
 
-def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int, workers: int = 1) -> list[Tensor]:
+def forward_rows(
+    batch: Batch, unit: Unit, tokens_per_forward: int, workers: int = 1, by_prompt: bool = False
+) -> list[Tensor]:
     """Sequences of each forward pass: units sorted by their longest sequence, so that little of a padded pass
     is padding.
 
     `workers` passes run at a time, and together they have at most `tokens_per_forward` padded tokens, unless
     a single unit is larger. A smaller batch is also divided between the workers.
+
+    With `by_prompt`, for a model that computes a prompt once for all its answers and pads nothing, the
+    answers to a prompt stay together and its tokens count once.
     """
+    if by_prompt:
+        return _rows_by_prompt(batch, unit, tokens_per_forward)
     if workers > 1:
         tokens_per_forward = min(tokens_per_forward, batch.num_tokens) // workers
     size = batch.lengths
@@ -116,6 +123,36 @@ def forward_rows(batch: Batch, unit: Unit, tokens_per_forward: int, workers: int
     if workers > 1:
         passes.reverse()  # the last pass, which may run alone, should be a short one
     return [torch.cat(rows) for rows in passes]
+
+
+def _rows_by_prompt(batch: Batch, unit: Unit, most: int) -> list[Tensor]:
+    """Sequences of each pass of at most so many tokens, unless a single unit has more."""
+    first = ragged.first(batch.is_action, batch.offset)
+    prompt = (torch.minimum(first, batch.offset[1:]) - batch.offset[:-1]).tolist()
+    written = [size - start for size, start in zip(batch.lengths.tolist(), prompt, strict=True)]
+    group = batch.group.tolist()
+    members: dict[int, list[int]] = {}
+    for row, own in enumerate(unit_of(batch, unit).tolist()):
+        members.setdefault(own, []).append(row)
+    longest: dict[int, int] = {}
+    for row, size in enumerate(written):
+        longest[group[row]] = max(longest.get(group[row], 0), size)
+    # Groups of like length beside each other, so that attention pads little.
+    units = sorted(members.values(), key=lambda rows: (longest[group[rows[0]]], group[rows[0]]))
+    passes: list[list[int]] = []
+    seen: set[int] = set()
+    count = 0
+    for rows in units:
+        own = sum(written[row] for row in rows)
+        prompts = {group[row]: prompt[row] for row in rows}
+        more = own + sum(size for name, size in prompts.items() if name not in seen)
+        if not passes or count + more > most:
+            passes.append([])
+            seen, count, more = set(), 0, own + sum(prompts.values())
+        passes[-1] += rows
+        seen |= prompts.keys()
+        count += more
+    return [torch.tensor(rows) for rows in passes]
 
 
 def moved(micro: Micro, device: torch.device) -> Micro:

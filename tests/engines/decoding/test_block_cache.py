@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import psutil
 import pytest
 import torch
 from torch import Tensor
@@ -95,6 +96,15 @@ def test_growth_keeps_what_is_there_and_brings_zeros():
     for row, start in enumerate(starts):
         assert torch.equal(found.start(row, start.shape[3]), start)
     assert not found.start(0, 1024)[..., 128:, :].any()
+
+
+def test_room_that_nothing_is_written_to_takes_no_memory():
+    found = BlockCache(LAYERS, ROWS, HEADS, D, torch.zeros((), dtype=torch.bfloat16), False)
+    before = psutil.Process().memory_info().rss
+    found.reserve(2**29 // (found.each * D * 2))
+    assert found.memory.dtype == torch.bfloat16
+    assert found.nbytes >= 2**28
+    assert psutil.Process().memory_info().rss - before < 2**26
 
 
 def test_results_do_not_depend_on_what_was_here_before():

@@ -65,7 +65,7 @@ class BlockCache:
             return False
         capacity = max(width_class(length), FEWEST if self.few else SMALLEST)
         # Unwritten positions are zero, because a masked NaN would spread.
-        memory = self.memory.new_zeros(capacity * self.each, self.memory.shape[1])
+        memory = zeros(capacity * self.each, self.memory)
         memory[: len(self.memory)] = self.memory
         self._use(capacity, memory)
         return True
@@ -95,7 +95,7 @@ class BlockCache:
         before, (layers, two, had, heads) = self.blocks, self.shape
         self.shape = (layers, two, rows, heads)
         each = math.prod(self.shape)
-        self._use(self.capacity, self.memory.new_zeros(self.capacity * each, self.memory.shape[1]))
+        self._use(self.capacity, zeros(self.capacity * each, self.memory))
         for old, new in zip(before, self.blocks, strict=True):
             new[:, :, :had] = old
         self.origin, self.begun = (np.pad(each, (0, rows - had)) for each in (self.origin, self.begun))
@@ -175,6 +175,15 @@ class BlockCache:
                 seen.baddbmm_(share, values)
             out = seen if view.rows is None else torch.where(view.rows, seen, out)
         return out
+
+
+def zeros(rows: int, like: Tensor) -> Tensor:
+    """[rows, width of `like`] zeros. On a CPU the system gives memory to what is written to alone: of an
+    answer that ends early, and of rows that are done while others go on, most never is."""
+    if like.device.type != "cpu":
+        return like.new_zeros(rows, like.shape[1])
+    width = like.shape[1] * like.element_size()
+    return torch.from_numpy(np.zeros((rows, width), dtype=np.uint8)).view(like.dtype)
 
 
 def block_sizes(capacity: int, few: bool = False) -> list[int]:

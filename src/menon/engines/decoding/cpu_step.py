@@ -1,7 +1,8 @@
 """The decoding step on a CPU: PyTorch's matrix products, with compiled kernels (`cpu_kernels`) between them.
 
 Its numbers are those of `DecoderSlots._step` up to the order of sums; for few rows it takes less than half
-the time. The rows of a large model are divided among threads (`row_threads`).
+the time. Of a large model, threads share each product, so that its weights are read once, and attention is
+divided among them by rows (`row_threads`).
 """
 
 import numpy as np
@@ -12,9 +13,13 @@ from torch import Tensor
 from menon.engines.decoding.block_cache import BlockCache
 from menon.engines.decoding.cpu_kernels import add_rms_norm, array_of, mix, place, score
 from menon.engines.decoding.decode_weights import Packed, Ready, weights_of
-from menon.engines.decoding.row_threads import in_parts
+from menon.engines.decoding.row_threads import in_threads, slices
 from menon.engines.decoding.shared_prefix import SharedPrefixes, by_beginning, taken_together
 from menon.engines.machine import row_threads
+
+DIVIDED = 2048
+"""Positions that all rows together attend to, from which on their attention is divided among threads: with
+fewer, handing it over takes longer."""
 
 
 class CpuStep:
@@ -45,48 +50,75 @@ class CpuStep:
 
     def __call__(self, token: np.ndarray, position: np.ndarray, width: int) -> Tensor:
         """Tokens and positions [n], all below `width` -> logits [n, V], in the dtype of the weights."""
-        n, cache = len(token), self.cache
+        decoder, eps, cache, norm = self.decoder, self.eps, self.cache, self.kernels[0]
+        n = len(token)
         rows = np.arange(n) if self.fixed else by_beginning(cache.origin[:n], cache.begun[:n])
-        parts = row_threads(self.weights, n)
-        found = in_parts(
-            lambda part: self._rows(rows[part], token[rows[part]], position[rows[part]], width), n, parts
-        )
-        logits = found[0] if parts == 1 else torch.cat(found)
-        return logits if (rows[:-1] < rows[1:]).all() else logits[torch.from_numpy(np.argsort(rows))]
-
-    def _rows(self, rows: np.ndarray, token: np.ndarray, position: np.ndarray, width: int) -> Tensor:
-        """The same for some rows of the cache."""
-        decoder, eps, cache = self.decoder, self.eps, self.cache
-        norm, place, score, mix = self.kernels
-        n, per = len(token), decoder.heads // decoder.key_heads
-        x = F.embedding(torch.from_numpy(token), decoder.embedding).to(decoder.norm.dtype)
-        q = x.new_empty(decoder.key_heads, n, per, decoder.head_dim)
-        scores, mixed = x.new_empty(*q.shape[:3], width), torch.empty_like(q)
+        x = F.embedding(torch.from_numpy(token[rows]), decoder.embedding).to(decoder.norm.dtype)
         most = rounded(n) if self.packed else n
-        h, seen = (torch.zeros(most, size, dtype=self.dtype) for size in (x.shape[1], q[:, 0].numel()))
-        residual, normed, queries, sums = (array_of(each) for each in (x, h[:n], q, mixed))
-        of_rows = seen[:n].view(n, *mixed.transpose(0, 1).shape[1:])
-        runs = [] if self.fixed else taken_together(cache.origin[rows], cache.begun[rows])
-        prefixes = SharedPrefixes(runs, rows, cache.borders, self.memory)
+        wide = decoder.heads * decoder.head_dim
+        h, seen = (torch.zeros(most, size, dtype=self.dtype) for size in (x.shape[1], wide))
+        residual, normed = array_of(x), array_of(h[:n])
+        threads = row_threads(self.weights, n) if n * width >= DIVIDED else 1
+        parts = [
+            Part(self, part, rows[part], position[rows[part]], width, seen) for part in slices(n, threads)
+        ]
         change = normed[:0]
         for step, begins, (attention_norm, qk_norm, mlp_norm) in zip(
             self.steps, cache.begins, self.norms, strict=True
         ):
-            where = (rows, position, begins, cache.borders, self.memory)
             norm(residual, change, attention_norm, eps, normed)
             qkv = step.qkv(h).view(most, -1, decoder.head_dim)
-            place(array_of(qkv), qk_norm, eps, self.cos, self.sin, queries, *where)
-            prefixes.score(q, begins, scores)
-            score(queries, prefixes.shared, *where, scores.numpy())
-            shares = scores.softmax(-1)
-            mix(shares.numpy(), prefixes.shared, *where, sums)
-            prefixes.mix(shares, begins, mixed)
-            of_rows.copy_(mixed.transpose(0, 1))
+            if len(parts) == 1:
+                parts[0].attend(qkv, qk_norm, begins)
+            else:
+                in_threads(lambda part: part.attend(qkv, qk_norm, begins), parts)  # noqa: B023 (it waits)
             change = array_of(step.output(seen))
             norm(residual, change, mlp_norm, eps, normed)
             change = array_of(step.down(step.inner(h)))
         norm(residual, change, self.norm, eps, normed)
+        if not (rows[:-1] < rows[1:]).all():
+            h[torch.from_numpy(rows)] = h[:n].clone()
         return self.head(h)[:n]
+
+
+class Part:
+    """Rows of a step whose attention one thread computes."""
+
+    def __init__(
+        self,
+        step: CpuStep,
+        part: slice,
+        rows: np.ndarray,
+        position: np.ndarray,
+        width: int,
+        out: Tensor,
+    ) -> None:
+        """`part`: their places in the order of the step; `rows` of the cache, at `position`; `out` [n, heads
+        * D] gets what the queries find."""
+        self.step, self.part, n, decoder = step, part, len(rows), step.decoder
+        per = decoder.heads // decoder.key_heads
+        self.q = torch.empty(decoder.key_heads, n, per, decoder.head_dim, dtype=decoder.norm.dtype)
+        self.scores, self.mixed = self.q.new_empty(*self.q.shape[:3], width), torch.empty_like(self.q)
+        self.arrays = tuple(array_of(each) for each in (self.q, self.scores, self.mixed))
+        self.out = out[part].view(n, *self.mixed.transpose(0, 1).shape[1:])
+        borders = step.cache.borders
+        runs = [] if step.fixed else taken_together(step.cache.origin[rows], step.cache.begun[rows])
+        self.prefixes = SharedPrefixes(runs, rows, borders, step.memory)
+        self.before, self.after = (rows, position), (borders, step.memory)
+
+    def attend(self, qkv: Tensor, qk_norm: np.ndarray, begins: np.ndarray) -> None:
+        """Of a layer: writes keys and values of `qkv` [n, heads + 2 * key_heads, D], and attends."""
+        step, prefixes = self.step, self.prefixes
+        _, place, score, mix = step.kernels
+        queries, scores, sums = self.arrays
+        where = (*self.before, begins, *self.after)
+        place(array_of(qkv[self.part]), qk_norm, step.eps, step.cos, step.sin, queries, *where)
+        prefixes.score(self.q, begins, self.scores)
+        score(queries, prefixes.shared, *where, scores)
+        shares = self.scores.softmax(-1)
+        mix(shares.numpy(), prefixes.shared, *where, sums)
+        prefixes.mix(shares, begins, self.mixed)
+        self.out.copy_(self.mixed.transpose(0, 1))
 
 
 def rounded(rows: int) -> int:

@@ -38,29 +38,20 @@ def exp(x):
     return series * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@numba.njit(fastmath={"nnan", "nsz"})
-def largest(row):
-    """The largest number; which one where there are NaN is not defined."""
-    most = np.float32(-np.inf)
-    for place in range(len(row)):
-        most = max(most, wide(row[place]))
-    return most
-
-
 @numba.njit(fastmath=FAST)
 def masses(row, most, warm, pieces):
     """The exponentials e of a row, at the temperature 1 / `warm` and with 1 for the largest: their sums in
     `pieces` of `PIECE`; returns the sum of e * log e."""
     moment = 0.0
     for piece in range(len(pieces)):
-        total, product = 0.0, np.float32(0)
+        total, product = np.float32(0), np.float32(0)
         for place in range(piece * PIECE, min(len(row), (piece + 1) * PIECE)):
             x = (wide(row[place]) - most) * warm
-            near = LOWEST if x < LOWEST else x
-            mass = np.float32(0) if x < LOWEST else exp(near)
-            total += np.float64(mass)
+            near = LOWEST if x < LOWEST else x  # 1e-38 for 0, which no sum shows
+            mass = exp(near)
+            total += mass
             product += mass * near
-        pieces[piece] = total
+        pieces[piece] = np.float64(total)
         moment += np.float64(product)
     return moment
 
@@ -86,14 +77,14 @@ def token_at(row, most, warm, pieces, target):
 
 
 @compiled
-def draw_rows(logits, uniform, temperature, token, numbers):
-    """As `draw.draw` without truncation: `logits` [n, V], `uniform` and `temperature` [n] -> `token` [n] and
-    `numbers` [n, 3], log-prob, 0 and entropy."""
+def draw_rows(logits, largest, uniform, temperature, token, numbers):
+    """As `draw.draw` without truncation: `logits` [n, V], the largest of each row, `uniform` and
+    `temperature` [n] -> `token` [n] and `numbers` [n, 3], log-prob, 0 and entropy."""
     pieces = np.empty((logits.shape[1] + PIECE - 1) // PIECE)
     for row in range(len(logits)):
         own, cold = logits[row], temperature[row] == 0
         warm = np.float32(1) if cold else np.float32(1) / temperature[row]
-        most = largest(own)
+        most = largest[row]
         moment = masses(own, most, warm, pieces)
         total = pieces.sum()
         drawn = 0
@@ -117,8 +108,16 @@ def drawn_by_kernel(logits: Tensor, uniform: Tensor, temperature: Tensor) -> tup
     numbers."""
     n = len(logits)
     token, numbers = torch.empty(n, dtype=torch.int64), torch.empty(n, 3)
-    given = (logits.contiguous(), uniform, temperature, token, numbers)
-    arrays, kernel = [array_of(each) for each in given], draw_rows[logits.dtype]
+    logits = logits.contiguous()
+    arrays, kernel = (
+        [array_of(each) for each in (uniform, temperature, token, numbers)],
+        draw_rows[logits.dtype],
+    )
     parts = min(torch.get_num_threads(), n) if logits.numel() > MANY else 1
-    in_parts(lambda rows: kernel(*(array[rows] for array in arrays)), n, parts)
+
+    def run(rows: slice) -> None:
+        mine = logits[rows]
+        kernel(array_of(mine), array_of(mine.amax(-1).float()), *(array[rows] for array in arrays))
+
+    in_parts(run, n, parts)
     return token, numbers

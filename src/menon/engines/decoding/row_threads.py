@@ -1,12 +1,7 @@
-"""Threads of this process that each compute some of the rows of a decoding step, from its first operation to
-its last.
+"""Threads of this process that each do a part of an operation, each with one torch thread."""
 
-Threads that share every operation wait for each other 150 times a step of 30 layers; these wait once. Each
-reads all weights, but they read the same ones at about the same time.
-"""
-
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
 
@@ -14,21 +9,41 @@ import torch
 
 from menon.engines.machine import one_thread
 
+P = TypeVar("P")
 R = TypeVar("R")
 
 
+def slices(rows: int, parts: int) -> list[slice]:
+    """Cuts rows into so many parts of about one size.
+
+    >>> slices(5, 2)
+    [slice(0, 2, None), slice(2, 5, None)]
+    """
+    return [slice(rows * index // parts, rows * (index + 1) // parts) for index in range(parts)]
+
+
 def in_parts(run: Callable[[slice], R], rows: int, parts: int) -> list[R]:
-    """`run` of `parts` slices of the rows, in order, each in a thread of its own with one torch thread and in
-    inference mode. A single part runs in the calling thread, with all of torch's threads."""
+    """`run` of `parts` slices of the rows, in order (`in_threads`)."""
+    return in_threads(run, slices(rows, parts))
 
-    def part(index: int) -> R:
-        with torch.inference_mode():
-            return run(slice(rows * index // parts, rows * (index + 1) // parts))
 
-    if parts == 1:
-        return [part(0)]
+def in_threads(run: Callable[[P], R], parts: Sequence[P]) -> list[R]:
+    """`run` of all parts, in order, in inference mode: the first one in the calling thread, and each other
+    in a thread of its own, all with one torch thread. A single part has all of torch's threads."""
+
+    @torch.inference_mode()
+    def inside(part: P) -> R:
+        return run(part)
+
+    if len(parts) == 1:
+        return [inside(parts[0])]
     with one_thread():
-        return list(_threads(parts).map(part, range(parts)))
+        others = [_threads(len(parts) - 1).submit(inside, part) for part in parts[1:]]
+        try:
+            first = inside(parts[0])
+        finally:
+            wait(others)
+        return [first, *(other.result() for other in others)]
 
 
 @cache

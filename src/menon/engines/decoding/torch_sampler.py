@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.engines.decoder import FAMILY, Decoder, decoder_of, is_family
-from menon.engines.decoding.decode_weights import cache_dtype
+from menon.engines.decoding.decode_weights import cache_dtype, weights_of
 from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
 from menon.engines.decoding.model_slots import ModelSlots, evaluating
 from menon.engines.decoding.scheduler import Settings, Slots
@@ -23,7 +23,7 @@ from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.decoding.torch_stream import TorchStream
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import kinds_of, rows_of
-from menon.engines.machine import free_bytes, one_thread
+from menon.engines.machine import SMALL, free_bytes, one_thread
 from menon.engines.request_checks import check_request
 from menon.engines.worker_samplers import Read, WorkerLanes, WorkerSamplers
 from menon.errors import UserError, first_line
@@ -190,8 +190,13 @@ class TorchSampler:
         return renewed(kept, self.decoder, places, self.fixed_slots)
 
     def keep_slots(self, slots: Slots) -> None:
-        """Keeps slots for the next stream, if they are not too large."""
-        if isinstance(slots, DecoderSlots) and slots.cache.nbytes <= KEEP // self.parts:
+        """Keeps slots for the next stream, if they are not too large. Those of a large model have packed
+        copies of its matrices, whose room the learner needs and which new weights replace."""
+        if (
+            isinstance(slots, DecoderSlots)
+            and slots.cache.nbytes <= KEEP // self.parts
+            and weights_of(slots.given) <= SMALL
+        ):
             self._kept = slots
 
     def check(self, request: Request) -> None:
