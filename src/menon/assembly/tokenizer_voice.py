@@ -1,4 +1,4 @@
-"""A tokenizer as the voice of a model behind OpenAI's API."""
+"""A tokenizer as the voice of a model that OpenAI's API is spoken with."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
