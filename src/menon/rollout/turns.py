@@ -29,7 +29,7 @@ GradedText = Literal["policy", "all"]
 """What a grader reads of an answer in turns. `policy`: what the policy wrote, with a line break in place of
 each observation, so that no answer is put together across one. `all`: the observations too."""
 PARALLEL = os.cpu_count() or 1
-"""Most calls of environments that run in parallel."""
+"""Most calls of environments that run in parallel, where an environment does not say `at_once`."""
 OBSERVED = {
     "logp": np.float32,
     "log_kept": np.float32,
@@ -88,7 +88,8 @@ class Turns:
 
     def _play(self, episodes: "Sequence[Episode]", sampler: Sampler) -> None:
         """Plays episodes to their ends, all at the same time."""
-        room = threading.Semaphore(PARALLEL)
+        waits = hasattr(self.environment, "at_once")
+        room = threading.Semaphore(max(len(episodes), 1) if waits else PARALLEL)
         self._wait([(episode.begin, Call(episode.reset, room=room)) for episode in episodes])
         with sampler.open(keep=True) as stream:  # a turn goes on from the one before
             answers = Answered[Episode](stream)

@@ -466,6 +466,10 @@ def test_settings_that_cannot_work_are_refused(monkeypatch):
         Agent("true", time_s=0)
     with pytest.raises(UserError, match=r"environment\.at_once"):
         Agent("true", at_once=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "platform", "darwin")
+        with pytest.raises(UserError, match="the environment agent needs Linux"):
+            Agent("true")
     monkeypatch.setitem(sys.modules, "starlette", None)
     with pytest.raises(UserError, match=r"needs a package that is missing \(starlette\); install it by pip"):
         Agent("true")

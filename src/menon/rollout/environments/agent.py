@@ -6,6 +6,8 @@ episode, and what it printed is what the task's reward grades. The server that i
 the process that starts and ends the programs in `agent_keeper`."""
 
 import json
+import sys
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -48,6 +50,10 @@ class Agent:
         if not self.time_s > 0:
             raise UserError(f"environment.time_s is {self.time_s:g}; it must be above 0")
         at_least(1, "environment.at_once", self.at_once)
+        if sys.platform != "linux":
+            raise UserError(
+                "the environment agent needs Linux, which ends what a program leaves running; run it there"
+            )
         try:
             import_module("starlette")
             import_module("uvicorn")
@@ -57,9 +63,9 @@ class Agent:
                 f"{pip_install('workbench')}"
             ) from error
 
-    def playing(self, voice: Voice, notify: Callable[[str], None]) -> "Episode":
+    def playing(self, voice: Voice, notify: Callable[[str], None]) -> "AgentEpisode":
         """The environment of a run whose policy has this voice."""
-        return Episode(self, voice, Told(notify))
+        return AgentEpisode(self, voice, Told(notify))
 
 
 class Told:
@@ -68,10 +74,12 @@ class Told:
     def __init__(self, notify: Callable[[str], None]) -> None:
         self.notify = notify
         self.names: set[str] = set()
+        self.lock = threading.Lock()
 
     def __call__(self, names: Collection[str]) -> None:
-        new = [name for name in names if name not in self.names]
-        self.names |= {*new}
+        with self.lock:
+            new = [name for name in names if name not in self.names]
+            self.names |= {*new}
         if new:
             self.notify(
                 f"the program sets {' and '.join(new)}, which it does not get: answers are drawn as the run "
@@ -80,7 +88,7 @@ class Told:
 
 
 @dataclass
-class Episode:
+class AgentEpisode:
     """One episode (`protocol.ReadsTokens`), or before its `reset` the settings of all."""
 
     settings: Agent
@@ -90,8 +98,8 @@ class Episode:
     answer: str | None = field(default="", init=False)
     """What the program printed; empty while it runs."""
     stop: tuple[str, ...] = field(default=(), init=False)
+    """Stop strings of its open request; the next field likewise."""
     most_tokens: int | None = field(default=None, init=False)
-    kind: str = field(default="agent", init=False)
 
     @property
     def at_once(self) -> int:

@@ -113,7 +113,7 @@ class Talk:
         """The tokens of a conversation, the known ones as they are."""
         if self.said_before is None:
             return self.voice.tokenize(self.voice.chat(messages, arguments), False)
-        known, place = self.said_before, 0
+        known = self.said_before
         if not isinstance(known, list) or not isinstance(known[0], dict):
             raise astray("it is a chat, and the requests before it were none")
         for place, (old, new) in enumerate(zip(known, messages, strict=False)):
@@ -127,10 +127,10 @@ class Talk:
             raise astray(f"message {len(known) + 1} is not the policy's last answer as it was given")
         hole = {**answer, "content": HOLE}
         text = self.voice.chat([*known, hole, *messages[len(known) + 1 :]], arguments)
-        _, found, rest = text.rpartition(HOLE)
-        if not found or HOLE in _:
+        pieces = text.split(HOLE)
+        if len(pieces) != 2:
             raise astray("the chat template does not show the policy's last answer in it once")
-        return self._with(rest)
+        return self._with(pieces[1])
 
     def _of_prompt(self, prompts: list[tuple[str | None, Sequence[int]]]) -> tuple[Any, Sequence[int]]:
         """What is asked, as text or as token ids, and its tokens, the known ones as they are."""

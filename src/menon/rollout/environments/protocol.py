@@ -19,7 +19,8 @@ class Environment(Protocol):
     after an error; and `rows(split, n, seed)` with `room(split)`, questions of its own (see `prompts.tasks`).
 
     Attributes that say how its episodes are run, all optional: `time_limit`, the seconds that a call may take
-    (default 60); `at_once`, the most episodes that are open at a time; `most_tokens`, the most tokens of the
+    (default 60); `at_once`, the most episodes that are open at a time, whose calls then run at the same time,
+    as of an environment that waits for something else; `most_tokens`, the most tokens of the
     next turn (None: all that are left), where a turn that is cut there is passed to `step` as any other; and
     `answer`, what a grader reads at the end in place of what the policy wrote (None: that).
     """
