@@ -44,6 +44,12 @@ def test_grpo_by_hand_learns_within_120_lines(tmp_path):
     assert float(after[1]) >= float(before[1]) + 0.2
 
 
+def test_an_agent_is_trained_as_it_is():
+    """It is run in tests/rollout/environments/test_agent.py, and has nothing of Menon in it."""
+    program = (EXAMPLES / "own_agent.py").read_text(encoding="utf-8")
+    assert "menon" not in program.partition('"""\n\n')[2].lower()
+
+
 def expected(name: str) -> list[str]:
     """The output that an example's docstring ends with."""
     text = ast.get_docstring(ast.parse((EXAMPLES / name).read_text(encoding="utf-8"))) or ""
@@ -51,7 +57,10 @@ def expected(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "grpo_by_hand.py")
+    "name",
+    sorted(
+        path.name for path in EXAMPLES.glob("*.py") if path.name not in ("grpo_by_hand.py", "own_agent.py")
+    ),
 )
 def test_an_example_prints_what_its_docstring_says(name, tmp_path, monkeypatch, capsys):
     """With few short answers, so the numbers differ and the words do not."""

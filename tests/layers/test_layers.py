@@ -55,6 +55,7 @@ MAY: dict[str, set[str]] = {
     "intervals": {"numpy", "menon.streams"},
     "truth": {"menon.types", "menon.errors"},
     "http": {"httpx2", "tenacity"},
+    "openai_api": {"menon.openai_api", "menon.errors", "menon.types", "menon.record.spans", "starlette"},
     "processes": {"menon.errors", "menon.processes", "menon.printable"},
     "ragged": {"torch"},
     "limit": set(),
@@ -77,7 +78,7 @@ MAY: dict[str, set[str]] = {
     "correction": DATA | {"menon.correction"} | PROTOCOLS,
     "rollout": DATA
     | {"menon.rollout", "pydantic", "menon.processes", "menon.user_code", "menon.sandbox"}
-    | {"verifiers", "aiohttp", "httpx"}
+    | {"verifiers", "aiohttp", "httpx", "menon.openai_api", "starlette", "uvicorn"}
     | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
     "sync": DATA | {"menon.sync", "numba"} | PROTOCOLS,

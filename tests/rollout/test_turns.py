@@ -14,6 +14,7 @@ from menon.errors import UserError
 from menon.reward.choice import MultipleChoice
 from menon.reward.grade import grading_of
 from menon.rollout.dynamic import DynamicSampling
+from menon.rollout.environments.protocol import EpisodeFailed
 from menon.rollout.groups import Groups
 from menon.rollout.turns import Turns, environment_alone
 from menon.types import Request, Sampling, Verdict
@@ -225,6 +226,84 @@ def test_an_environment_that_fails_gives_nan_and_harms_no_other(case):
     assert graded.rollout.text == "ab"
     assert re.search(why, graded.verdict.error)
     assert not pack([graded]).valid.any()
+
+
+def test_a_turn_may_have_a_limit_of_its_own():
+    """Where it is cut there, the environment gets it; where the answer's own limit cuts it, it does not."""
+
+    @dataclass
+    class Short(Echo):
+        most_tokens: int | None = 2
+
+    (graded,), sampler = played(Short(2), said=lambda request: "xyz", size=9)
+    assert [request.sampling.max_new_tokens for request in sampler.asked] == [2, 2]
+    assert (graded.rollout.text, graded.rollout.finish) == ("xy<xy1>xy", "stop")
+    (graded,), sampler = played(Short(2), said=lambda request: "xyz", size=8)
+    assert [request.sampling.max_new_tokens for request in sampler.asked] == [2, 1]
+    assert (graded.rollout.text, graded.rollout.finish) == ("xy<xy1>x", "length")
+
+
+def test_an_environment_may_say_what_is_graded_and_why_it_failed():
+    @dataclass
+    class Sums(Echo):
+        answer: str | None = None
+
+        def step(self, text):
+            if text == "c":
+                raise EpisodeFailed("the letters are used up")
+            self.answer = f"{text} and more"
+            return super().step(text)
+
+    (graded,), _ = played(Sums(1))
+    assert (graded.rollout.graded_text, graded.rollout.text) == ("ab and more", "ab")
+    (failed,), _ = played(Sums(3))
+    assert failed.verdict.error == "the letters are used up"
+    assert failed.rollout.finish == "abort"
+
+
+def test_an_environment_may_bound_its_calls_and_how_many_are_open():
+    running: list[int] = []
+
+    @dataclass
+    class Few(Echo):
+        at_once: ClassVar[int] = 2
+        time_limit: ClassVar[float] = 0.2
+
+        def reset(self, prompt, seed):
+            running.append(len(running))
+            return ""
+
+        def step(self, text):
+            most.append(len(running))
+            if text == "3":
+                time.sleep(5)
+            return super().step(text)
+
+        def close(self):
+            running.pop()
+
+    most: list[int] = []
+    graded, _ = played(Few(2), said=lambda request: str(request.sample), samples=5)
+    assert [g.rollout.text for g in graded] == ["0<01>0", "1<11>1", "2<21>2", "3", "4<41>4"]
+    assert graded[3].verdict.error == "the environment Few took longer than 0.2 s"
+    assert set(most) == {2, 1}
+    assert running == []
+
+
+def test_environments_are_closed_after_an_interruption():
+    closed: list[str] = []
+
+    @dataclass
+    class Closing(Echo):
+        def close(self):
+            closed.append("closed")
+
+    def said(request):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        played(Closing(2), said, samples=3)
+    assert closed == ["closed"] * 3
 
 
 def test_every_environment_is_closed_once_however_its_episode_ended():

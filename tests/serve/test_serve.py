@@ -23,7 +23,7 @@ from menon.engines.in_process import InProcessHost
 from menon.engines.openai_sampler import OpenAISampler
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError
-from menon.serve.speech import Speech
+from menon.openai_api.speech import Speech
 from menon.sync.by_log_probs import ByLogProbs
 from menon.types import Prompt, Request, Sampling
 from menon.update.optimiser import Optimiser
@@ -312,7 +312,7 @@ def test_other_pages_are_refused_and_a_key_is_asked_for(whole):
 
 def test_text_comes_whole_however_its_bytes_are_cut(whole):
     """é and 日 have several bytes, each a token here; a stop string that only begins is given out."""
-    speech = Speech(whole.served.words, ["日本!"])
+    speech = Speech(whole.served.voice, ["日本!"])
     said = [speech.say(token) for token in "aé日本語".encode()]
     assert said[0] == "a"
     assert "".join(said) + speech.end() == "aé日本語"
@@ -320,8 +320,9 @@ def test_text_comes_whole_however_its_bytes_are_cut(whole):
 
 
 def test_parts_of_a_character_are_named_by_their_bytes(whole):
-    assert [whole.served.token_text(token) for token in "aé".encode()] == ["a", r"bytes:\xc3", r"bytes:\xa9"]
-    assert whole.served.token_text(256) == "<|endoftext|>"
+    voice = whole.served.voice
+    assert [voice.token_text(token) for token in "aé".encode()] == ["a", r"bytes:\xc3", r"bytes:\xa9"]
+    assert voice.token_text(256) == "<|endoftext|>"
     body = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 40, "seed": 1, "logprobs": True}
     found = post(whole, "/v1/chat/completions", body | {"return_token_ids": True}).json()["choices"][0]
     said = found["logprobs"]["content"]

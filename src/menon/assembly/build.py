@@ -31,6 +31,7 @@ from menon.assembly.questions import (
 from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
 from menon.assembly.teachers import taught
+from menon.assembly.tokenizer_voice import TokenizerVoice
 from menon.columns import Setup, check_sampler, estimator
 from menon.config import Control, Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
@@ -48,7 +49,7 @@ from menon.reward.call import UserReward
 from menon.reward.exact import ExactMatch
 from menon.reward.grade import Grading, Shows, grading_of
 from menon.reward.protocols import Reward
-from menon.rollout.environments import Verifiers
+from menon.rollout.environments import Agent, Verifiers
 from menon.rollout.groups import answer
 from menon.rollout.protocols import Answer, Begins, Grade, Sampler
 from menon.rollout.turns import Turns, environment_alone
@@ -241,7 +242,7 @@ def with_tokenizer(around: Around, source: OnlineSource, placed: Placed) -> Arou
 
     return replace(
         around,
-        answer=answer_with(source, around.seed, placed.tokenizer, placed.decode),
+        answer=answer_with(source, around.seed, placed.tokenizer, placed.decode, around.notify),
         decode_each=decode_each,
     )
 
@@ -302,12 +303,21 @@ def shows_of(source: OnlineSource) -> Shows:
 
 
 def answer_with(
-    source: OnlineSource, seed: int, tokenizer: PreTrainedTokenizerBase, decode: Callable[[list[int]], str]
+    source: OnlineSource,
+    seed: int,
+    tokenizer: PreTrainedTokenizerBase,
+    decode: Callable[[list[int]], str],
+    notify: Callable[[str], None] = lambda sentence: None,
 ) -> Answer:
-    """One turn, or turns with the run's environment."""
+    """One turn, or turns with the run's environment; `notify` gets sentences about it for the user."""
     if source.environment is None:
         return answer
-    environment = source.environment
+    environment: Any = source.environment
+    if isinstance(environment, Agent):
+        voice = TokenizerVoice(
+            ("policy",), tokenizer, decode, len(tokenizer), arguments=source.template_arguments
+        )
+        environment = environment.playing(voice, notify)
     if isinstance(environment, Verifiers) and not environment.tokenizer:
         environment = replace(environment, tokenizer=str(tokenizer.name_or_path))
     go_on, mark = continue_with(tokenizer), marker_for(tokenizer)

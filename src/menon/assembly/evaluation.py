@@ -117,7 +117,7 @@ def evaluate(
                 keep_special_tokens=config.keep_special_tokens,
             )
         ) as sampler:
-            write = answer_with(source, config.seed, tokenizer, sampler.detokenizer.text)
+            write = answer_with(source, config.seed, tokenizer, sampler.detokenizer.text, notify)
             evaluation = Evaluation(tuple(prompts), grade, sampling_of(config), config.per_question, write)
             on_ready(config)
             start = time.perf_counter()
@@ -183,6 +183,7 @@ def source_of(config: EvalConfig) -> OnlineSource:
         environment=config.environment,
         max_turns=config.max_turns,
         graded_text=config.graded_text,
+        template_arguments=config.template_arguments,
     )
 
 

@@ -54,6 +54,10 @@ def of_table(table: Mapping[str, Any]) -> Iterator[Named]:
         package = str(table.get("taskset"))
         taskset = digest("taskset", package)
         yield Named(f"runs the taskset {package} of verifiers", taskset, taskset)
+    if table.get("kind") == "agent":
+        command = str(table.get("command"))
+        program = digest("command", command)
+        yield Named(f"runs the command {command!r}", program, program)
     for name, value in table.items():
         if isinstance(value, str) and "://" in value:
             key = str(table.get("key_variable", KEY if name == "url" else ""))

@@ -19,7 +19,7 @@ import numpy as np
 from menon.errors import UserError
 from menon.processes.deadline import Call, Late
 from menon.rollout.answered import Answered
-from menon.rollout.environments.protocol import Environment, ReadsTokens
+from menon.rollout.environments.protocol import Environment, EpisodeFailed, ReadsTokens
 from menon.rollout.protocols import Grade, GradeAll, Sampler
 from menon.streams import stream
 from menon.types import Completion, Finish, Graded, Request, Rollout, Tokens, Verdict, no_tokens
@@ -29,7 +29,7 @@ GradedText = Literal["policy", "all"]
 """What a grader reads of an answer in turns. `policy`: what the policy wrote, with a line break in place of
 each observation, so that no answer is put together across one. `all`: the observations too."""
 PARALLEL = os.cpu_count() or 1
-"""Most calls of environments that run in parallel."""
+"""Most calls of environments that run in parallel, where an environment does not say `at_once`."""
 OBSERVED = {
     "logp": np.float32,
     "log_kept": np.float32,
@@ -76,8 +76,20 @@ class Turns:
         self, requests: Sequence[Request], groups: Sequence[int], sampler: Sampler, grade: Grade
     ) -> list[Graded]:
         """Graded answers in the order of the requests, which get the given group numbers."""
-        room = threading.Semaphore(PARALLEL)
         episodes = [Episode(request, group, self) for request, group in zip(requests, groups, strict=True)]
+        most = getattr(self.environment, "at_once", len(episodes)) or 1
+        for start in range(0, len(episodes), most):
+            some = episodes[start : start + most]
+            try:
+                self._play(some, sampler)
+            finally:
+                self._close(some)
+        return verdicts_of(episodes, grade)
+
+    def _play(self, episodes: "Sequence[Episode]", sampler: Sampler) -> None:
+        """Plays episodes to their ends, all at the same time."""
+        waits = hasattr(self.environment, "at_once")
+        room = threading.Semaphore(max(len(episodes), 1) if waits else PARALLEL)
         self._wait([(episode.begin, Call(episode.reset, room=room)) for episode in episodes])
         with sampler.open(keep=True) as stream:  # a turn goes on from the one before
             answers = Answered[Episode](stream)
@@ -86,8 +98,10 @@ class Turns:
                 if episode.takes(completion):
                     step = Call(self.step_of(episode.environment), completion, room=room)
                     answers.ask(self._next_turn(episode, step))
-        self._close(episodes)
-        return verdicts_of(episodes, grade)
+
+    @property
+    def _limit(self) -> float:
+        return float(getattr(self.environment, "time_limit", self.time_limit))
 
     def step_of(self, environment: Environment) -> Callable[[Completion], Any]:
         """How an environment takes a turn: as tokens if it reads them, else as text."""
@@ -109,27 +123,32 @@ class Turns:
         ]
         for call in closing:
             with suppress(Exception):  # nothing depends on it any more
-                call.result(self.time_limit)
+                call.result(self._limit)
 
     def _wait(self, calls: Sequence[tuple[Callable[[Any], None], Call]]) -> None:
         for heard, call in calls:
             try:
-                answer = call.result(self.time_limit)
+                answer = call.result(self._limit)
             except Late as late:
-                answer = Fault(str(late))
+                answer = self._fault(str(late))
+            except EpisodeFailed as failed:
+                answer = Fault(str(failed))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # no error of a user's environment ends the run
                 own = type(self.environment)
-                answer = Fault(f"raised {describe(error, file_of(own), line_of(own, 'reset'))}")
+                answer = self._fault(f"raised {describe(error, file_of(own), line_of(own, 'reset'))}")
             heard(answer)
+
+    def _fault(self, what: str) -> "Fault":
+        return Fault(f"the environment {type(self.environment).__name__} {what}")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """The error of an environment that did not answer."""
+    """The error of an environment that did not answer, in one sentence."""
 
-    what: str
+    sentence: str
 
 
 class Episode:
@@ -151,6 +170,8 @@ class Episode:
         self.finish: Finish | None = None
         self.text, self.fault = "", ""
         self.num_turns = self.observed = 0
+        self.short = False
+        """Whether the environment limits the turn that is being written."""
 
     @property
     def left(self) -> int:
@@ -165,7 +186,7 @@ class Episode:
 
     def begin(self, observation: Any) -> None:
         if isinstance(observation, Fault):
-            self.fail(observation.what)
+            self.abort(observation.sentence)
         elif isinstance(observation, np.ndarray):
             self.goes_on_from(observation)
         elif not isinstance(observation, str):
@@ -176,13 +197,17 @@ class Episode:
     def request(self) -> Request:
         sampling = self.asked.sampling
         stop = (*sampling.stop, *getattr(self.environment, "stop", ()))
+        most = getattr(self.environment, "most_tokens", None)
+        self.short = most is not None and most <= self.left
+        room = most if self.short else self.left
         return replace(
-            self.asked, sampling=replace(sampling, max_new_tokens=self.left, stop=stop), prefix=self.tokens
+            self.asked, sampling=replace(sampling, max_new_tokens=room, stop=stop), prefix=self.tokens
         )
 
     def takes(self, completion: Completion) -> bool:
         """Appends a turn; returns whether the environment must answer it."""
         size = len(completion.tokens)
+        is_whole = completion.finish == "stop" or (completion.finish == "length" and self.short)
         self.turns_written.append((len(self.tokens), completion))
         self.append(
             completion.tokens,
@@ -191,14 +216,14 @@ class Episode:
         )
         self.num_turns += 1
         self.text = completion.text
-        if completion.finish != "stop":
+        if not is_whole:
             self.finish = completion.finish
         return self.finish is None
 
     def goes_on(self, answer: Any) -> None:
         """Takes the environment's answer to the last turn."""
         if isinstance(answer, Fault):
-            return self.fail(answer.what)
+            return self.abort(answer.sentence)
         if not isinstance(answer, tuple | list) or len(answer) != 3:
             return self.fail(f"returned {kind(answer)} from step; it must be (observation, reward, done)")
         observation, reward, done = answer
@@ -256,8 +281,10 @@ class Episode:
             self.columns[name].append(known.get(name, np.zeros(len(tokens), dtype=dtype)))
 
     def fail(self, what: str) -> None:
-        self.finish = "abort"
-        self.fault = f"the environment {type(self.environment).__name__} {what}"
+        self.abort(f"the environment {type(self.environment).__name__} {what}")
+
+    def abort(self, sentence: str) -> None:
+        self.finish, self.fault = "abort", sentence
 
     def rollout(self) -> Rollout:
         prompt = self.asked.prompt
@@ -283,7 +310,11 @@ class Episode:
         )
 
     def written(self) -> str:
-        """What the policy wrote. Turns without an observation between them are decoded together."""
+        """What the policy wrote, or the environment's answer in its place. Turns without an observation
+        between them are decoded together."""
+        answer = getattr(self.environment, "answer", None)
+        if answer is not None:
+            return str(answer)
         pieces: list[list[Tokens]] = []
         end = -1
         for begin, turn in self.turns_written:

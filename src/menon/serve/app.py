@@ -1,7 +1,6 @@
 """The web application of `menon serve`."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
@@ -11,23 +10,22 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from menon.engines.decoding.live import Newest
 from menon.errors import UserError
-from menon.serve.asked import Asked, Refused, asked_by
+from menon.openai_api.fields import Asked, Refused
+from menon.openai_api.http import body_of, error_of, refusal
+from menon.openai_api.replies import Reply
+from menon.serve.asked import asked_by
 from menon.serve.door import Door
 from menon.serve.model import Served
-from menon.serve.replies import Reply
 from menon.serve.sessions import Sessions
 from menon.serve.writer import Event, Job
 from menon.types import Finish
 from menon.workbench import static_files
 from menon.workbench.answers import json_answer
-
-LONGEST = 2**26
-"""Bytes of a request."""
 
 
 class Server:
@@ -57,24 +55,26 @@ class Server:
         return found
 
     async def models(self, request: Request) -> Response:
+        voice = self.served.voice
         made = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "menon", "chat": self.served.has_chat}
-            | {"max_model_len": self.served.context}
-            for name in self.served.names
+            {"id": name, "object": "model", "created": 0, "owned_by": "menon", "chat": voice.has_chat}
+            | {"max_model_len": voice.context}
+            for name in voice.names
         ]
         return json_answer({"object": "list", "data": made})
 
     async def tokenize(self, request: Request) -> Response:
         """A text as tokens, as vLLM's route of this name."""
+        voice = self.served.voice
         try:
             body = await body_of(request)
             text = body.get("prompt")
             if not isinstance(text, str):
                 raise Refused("prompt must be a text", "prompt")
-            tokens = self.served.tokenize(text, bool(body.get("add_special_tokens", True)))
+            tokens = voice.tokenize(text, bool(body.get("add_special_tokens", True)))
         except UserError as error:
             return refusal(error)
-        return json_answer({"tokens": tokens, "count": len(tokens), "max_model_len": self.served.context})
+        return json_answer({"tokens": tokens, "count": len(tokens), "max_model_len": voice.context})
 
     async def read_session(self, request: Request) -> Response:
         """What a session wrote, as sequences of tokens with masks."""
@@ -99,11 +99,11 @@ class Server:
     async def answer(self, request: Request, chat: bool) -> Response:
         try:
             body = await body_of(request)
-            asked = asked_by(body, self.served, chat)
+            asked = asked_by(body, self.served.voice, chat)
             session = self.session_of(request)
         except UserError as error:
             return refusal(error)
-        reply = Reply(self.served, asked)
+        reply = Reply(self.served.voice, asked)
         if asked.stream:
             return StreamingResponse(self.stream(reply, session), media_type="text/event-stream")
         writing = asyncio.create_task(self.write(reply))
@@ -131,7 +131,7 @@ class Server:
 
     def record(self, session: str | None, reply: Reply) -> None:
         if session and self.sessions is not None:
-            self.sessions.add(session, reply)
+            self.sessions.add(session, reply, self.served.writer.sampler.version)
 
     async def write(self, reply: Reply) -> None:
         async for index, event in self.events(reply.asked):
@@ -174,25 +174,6 @@ class Server:
                 self.served.writer.drop(jobs)
 
 
-async def body_of(request: Request) -> dict[str, Any]:
-    """The body as an object. Refused: something else, or more than `LONGEST` bytes."""
-    data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > LONGEST:
-            raise Refused(f"the body is longer than {LONGEST >> 20} MiB", status=413)
-    try:
-        body = json.loads(data)
-        json.dumps(body, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise Refused("a text of the body holds half a surrogate pair, which is no character") from None
-    except (ValueError, RecursionError):
-        raise Refused("the body is no JSON") from None
-    if not isinstance(body, dict):
-        raise Refused("the body must be a JSON object")
-    return body
-
-
 async def left(request: Request) -> None:
     """Returns when the client has gone away."""
     while (await request.receive())["type"] != "http.disconnect":
@@ -202,20 +183,6 @@ async def left(request: Request) -> None:
 def no_runs(request: Request) -> Response:
     """For the list of runs, where the page's name leads."""
     return json_answer({"error": "runs are shown by menon workbench; this server has #/playground"}, 404)
-
-
-def error_of(error: UserError) -> dict[str, Any]:
-    """An error in the form of OpenAI's API."""
-    status = error.status if isinstance(error, Refused) else 400
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    found = {"message": str(error), "type": kind, "param": None, "code": None}
-    if isinstance(error, Refused):
-        found |= {"param": error.field, "code": error.code}
-    return {"error": found}
-
-
-def refusal(error: UserError) -> JSONResponse:
-    return JSONResponse(error_of(error), error.status if isinstance(error, Refused) else 400)
 
 
 def line_of(chunk: Any) -> str:

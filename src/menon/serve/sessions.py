@@ -13,7 +13,7 @@ from menon.errors import UserError
 from menon.record import disk
 
 if TYPE_CHECKING:
-    from menon.serve.replies import Reply
+    from menon.openai_api.replies import Reply
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
@@ -33,16 +33,16 @@ class Sessions:
             )
         return self.folder / f"{name}.jsonl"
 
-    def add(self, name: str, reply: "Reply") -> None:
-        """Records a whole answer; of a request with several, each on a line of its own. UserError: there is
-        no room on the disk, or the folder is gone."""
+    def add(self, name: str, reply: "Reply", version: int) -> None:
+        """Records a whole answer, written by weights of this version; of a request with several, each on a
+        line of its own. UserError: there is no room on the disk, or the folder is gone."""
         lines = []
         for index, (request, choice) in enumerate(zip(reply.asked.requests, reply.choices, strict=True)):
             line = {
                 "time": time.time(),
                 "id": reply.id,
                 "choice": index,
-                "version": reply.served.writer.sampler.version,
+                "version": version,
                 "messages": reply.asked.messages,
                 "prompt": None if reply.asked.chat else request.prompt.text,
                 "text": choice.text,

@@ -5,6 +5,11 @@ from typing import Protocol, runtime_checkable
 from menon.types import Completion, Prompt, Tokens
 
 
+class EpisodeFailed(Exception):
+    """Raised by an environment whose episode cannot go on, for a reason that is no fault of its code. The
+    message is one sentence, and the verdict repeats it."""
+
+
 class Environment(Protocol):
     """One episode, in text. A dataclass whose fields are its settings; every rollout gets its own instance.
 
@@ -12,6 +17,12 @@ class Environment(Protocol):
     in its text; `special_tokens = True`, if its observations spell special tokens on purpose, as the turns of
     a chat do (what spells them is text otherwise); `close()`, called once when its episode is over, also
     after an error; and `rows(split, n, seed)` with `room(split)`, questions of its own (see `prompts.tasks`).
+
+    Attributes that say how its episodes are run, all optional: `time_limit`, the seconds that a call may take
+    (default 60); `at_once`, the most episodes that are open at a time, whose calls then run at the same time,
+    as of an environment that waits for something else; `most_tokens`, the most tokens of the
+    next turn (None: all that are left), where a turn that is cut there is passed to `step` as any other; and
+    `answer`, what a grader reads at the end in place of what the policy wrote (None: that).
     """
 
     def reset(self, prompt: Prompt, seed: int) -> str | Tokens:

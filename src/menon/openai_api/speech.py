@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from menon.engines.decoding.stop_strings import Detokenizer
+from menon.openai_api.voice import Texts
 from menon.record.spans import BROKEN
 
 
@@ -13,7 +13,7 @@ class Speech:
     `keep_stop`, and without special tokens.
     """
 
-    def __init__(self, words: Detokenizer, stop: Sequence[str] = (), keep_stop: bool = False) -> None:
+    def __init__(self, words: Texts, stop: Sequence[str] = (), keep_stop: bool = False) -> None:
         self.words, self.stop, self.keep_stop = words, tuple(stop), keep_stop
         self.tokens: list[int] = []
         self.start = self.read = 0

@@ -3,14 +3,39 @@ where vLLM puts them."""
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from menon.engines.decoding.live import Newest
-from menon.serve.asked import Asked
-from menon.serve.model import Served
-from menon.serve.speech import Speech
+from menon.openai_api.fields import Asked
+from menon.openai_api.speech import Speech
+from menon.openai_api.voice import Voice
 from menon.types import Finish
+
+
+class Piece(Protocol):
+    """A token that was written."""
+
+    @property
+    def token(self) -> int: ...
+
+    @property
+    def logp(self) -> float:
+        """Its log-prob at the sampling temperature."""
+        ...
+
+    @property
+    def entropy(self) -> float | None:
+        """In nats, at that temperature; None: the sampler does not give it."""
+        ...
+
+    @property
+    def others(self) -> Sequence[int]:
+        """The most probable tokens, the most probable one first; as many as are recorded."""
+        ...
+
+    @property
+    def others_logp(self) -> Sequence[float]: ...
 
 
 @dataclass
@@ -19,7 +44,7 @@ class Choice:
 
     speech: Speech
     text: str = ""
-    pieces: list[Newest] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
     finish: Finish | None = None
     shown: int = 0
     """Tokens that a stream has sent."""
@@ -30,21 +55,21 @@ class Choice:
 class Reply:
     """The answer to one request: events of its writing in, objects for its client out."""
 
-    def __init__(self, served: Served, asked: Asked) -> None:
-        self.served, self.asked = served, asked
+    def __init__(self, voice: Voice, asked: Asked) -> None:
+        self.voice, self.asked = voice, asked
         self.id = f"{'chatcmpl' if asked.chat else 'cmpl'}-{uuid.uuid4().hex}"
         self.created = int(time.time())
-        self.choices = [Choice(Speech(served.words, asked.stop, asked.keep_stop)) for _ in asked.requests]
+        self.choices = [Choice(Speech(voice, asked.stop, asked.keep_stop)) for _ in asked.requests]
 
-    def take(self, index: int, event: Newest | Finish) -> str:
+    def take(self, index: int, event: Piece | Finish) -> str:
         """Notes a token or the end of an answer, and returns the text that is settled by it."""
         choice = self.choices[index]
-        if isinstance(event, Newest):
-            choice.pieces.append(event)
-            new = choice.speech.say(event.token)
-        else:
+        if isinstance(event, str):
             choice.finish = event
             new = choice.speech.end()
+        else:
+            choice.pieces.append(event)
+            new = choice.speech.say(event.token)
         choice.text += new
         return new
 
@@ -57,7 +82,7 @@ class Reply:
         kind = "chat.completion" if self.asked.chat else "text_completion"
         return {**self._head(kind), "choices": choices, "usage": self.usage(), **self._prompt_of_chat()}
 
-    def chunks(self, index: int, event: Newest | Finish) -> list[dict[str, Any]]:
+    def chunks(self, index: int, event: Piece | Finish) -> list[dict[str, Any]]:
         """What a stream sends for an event; nothing while text is held back and no numbers are asked for."""
         first = not self.choices[index].pieces
         new = self.take(index, event)
@@ -86,7 +111,7 @@ class Reply:
         return {"prompt_tokens": given, "completion_tokens": written, "total_tokens": given + written}
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.served.names[0]}
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.voice.names[0]}
 
     def _message(self, choice: Choice) -> dict[str, Any]:
         return {"role": "assistant", "content": choice.text}
@@ -112,14 +137,14 @@ class Reply:
         return found
 
     def _name(self, token: int) -> str:
-        return f"token_id:{token}" if self.asked.names_as_ids else self.served.token_text(token)
+        return f"token_id:{token}" if self.asked.names_as_ids else self.voice.token_text(token)
 
-    def _others(self, piece: Newest) -> list[tuple[int, float]]:
+    def _others(self, piece: Piece) -> list[tuple[int, float]]:
         """The alternatives that are asked for, the most probable one first."""
         most = self.asked.logprobs or 0
         return list(zip(piece.others[:most], piece.others_logp[:most], strict=True))
 
-    def _logprobs(self, choice: Choice, new: list[Newest]) -> dict[str, Any]:
+    def _logprobs(self, choice: Choice, new: list[Piece]) -> dict[str, Any]:
         names = [self._name(piece.token) for piece in new]
         offsets = []
         for name in names:
@@ -138,7 +163,7 @@ class Reply:
             "text_offset": offsets,
         }
 
-    def _chat_logprobs(self, new: list[Newest]) -> dict[str, Any]:
+    def _chat_logprobs(self, new: list[Piece]) -> dict[str, Any]:
         return {
             "content": [
                 {
@@ -150,5 +175,5 @@ class Reply:
         }
 
     def _one(self, token: int, logp: float) -> dict[str, Any]:
-        data = self.served.token_bytes(token)
+        data = self.voice.token_bytes(token)
         return {"token": self._name(token), "logprob": logp, "bytes": None if data is None else list(data)}
