@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 
-def _bit_sum(numbers, column_factors, row_factors):  # type: ignore[no-untyped-def]
+def _bit_sum(numbers, column_factors, row_factors):
     total, columns = np.uint64(0), column_factors.size
     for row in range(row_factors.size):
         part = numbers[row * columns : (row + 1) * columns]
