@@ -22,7 +22,16 @@ export async function show(place, { parts, query }) {
   const of = query.get("of") ?? "training";
   const path = answerOf(run, step, row);
   const data = await ask(`${path}?of=${of}`);
+  for (const column of data.columns) column.values = unpacked(column);
   return new Inspector({ run, step: +step, row: +row, of, path, data, colour: query.get("colour") }).fill(place);
+}
+
+/** The numbers of a column, null where a token has none. */
+function unpacked({ runs, float32 }) {
+  if (runs) return runs.flatMap(([value, count]) => Array(count).fill(value));
+  const text = atob(float32), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return Array.from(new Float32Array(bytes.buffer), (value) => (Number.isNaN(value) ? null : value));
 }
 
 class Inspector {
