@@ -10,7 +10,7 @@ export class Overview {
     Object.assign(this, { begin, count: end - begin, level: () => "" });
     this.element = el("canvas", { class: "overview", height: HIGH, "aria-hidden": "true", title: "the whole answer; a click goes there",
       click: (event) => go(begin + Math.min(this.count - 1, Math.floor((event.offsetX / this.element.clientWidth) * this.count))) });
-    this.size = new ResizeObserver(() => this.paint(this.level));
+    this.size = new ResizeObserver(() => this.element.width !== this.element.clientWidth && this.paint(this.level));
     this.size.observe(this.element);
   }
 
