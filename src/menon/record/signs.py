@@ -307,7 +307,7 @@ FOLLOWS: Mapping[str, tuple[str, ...]] = {
     ),
     "explosion": ("short",),
     "all_wrong": ("explosion", "collapse", "repetition", "short", "flat"),
-    "long": ("repetition", "endless"),
+    "long": ("endless",),
     "lost": (
         *("graders", "apart", "stale", "ratio", "not_finite", "skipped", "reversed", "exploited", "by_heart"),
         *(
