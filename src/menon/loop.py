@@ -24,7 +24,7 @@ from menon.record.metrics import summary
 from menon.record.origin import Origin
 from menon.record.session import Session
 from menon.record.sign import Sign
-from menon.record.signs import STOP, Signs, after_evaluation, first_signs
+from menon.record.signs import FOLLOWS, STOP, Signs, after_evaluation, first_signs
 from menon.record.spans import TextSpans
 from menon.source.protocols import Source
 from menon.step import PartState, Plan, improve
@@ -226,8 +226,8 @@ def evaluate_run(run: Run, folder: RunFolder, watch: Watcher, step: int) -> None
     if step == 0 and graded:
         for sign in first_signs(graded, folder.settings, run.advice):
             warn(folder, watch, step, sign)
-    found = after_evaluation(folder.view.evaluations, folder.metrics(), folder.settings)
-    if found is not None and found.kind not in folder.view.signs:
+    found = after_evaluation(folder.view.evaluations, folder.metrics(), folder.settings, folder.view.answers)
+    if found is not None and {found.kind, *FOLLOWS.get(found.kind, ())}.isdisjoint(folder.view.signs):
         warn(folder, watch, step, found)
 
 

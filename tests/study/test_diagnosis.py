@@ -149,6 +149,18 @@ BETTER = [{**a, **b} for a, b in zip(ramp("acc/mean", 0.3, 0.9), ramp("reward/me
             (evaluation(0, 0.4), evaluation(10, 0.38)),
             "the accuracy on 100 held-out questions did not: 0.4 before step 1, 0.38 after step 10",
         ),
+        (
+            "lost",
+            ramp("reward/mean", 0.2, 0.9),
+            (evaluation(0, 0.3), evaluation(5, 0.9), evaluation(10, 0.55)),
+            "was 0.9 after step 5 and is 0.55 after step 10",
+        ),
+        (
+            "long",
+            [{}, *[{"len/mean": 30.0, "reward/mean": 1.5, "trunc_rate": 0.4}] * 2],
+            (),
+            "30.0 tokens, 20.0 in step 1, reward 1.5, 0.5 in step 1; 40% are cut",
+        ),
     ],
 )
 def test_each_cause_is_named_with_its_number(tmp_path, cause, lines, evaluations, says):
@@ -163,6 +175,7 @@ def test_each_cause_is_named_with_its_number(tmp_path, cause, lines, evaluations
     ("lines", "evaluations"),
     [
         (BETTER, (evaluation(0, 0.3), evaluation(10, 0.85))),
+        (BETTER, (evaluation(0, 0.3), evaluation(5, 0.85), evaluation(10, 0.8))),
         ([*BETTER, *[{"acc/mean": 0.97, "groups/varied": 0.05, "entropy/mean": 0.01}] * 5], ()),  # learned
         ([{}, *[{"len/mean": 5.0, "acc/mean": 0.9}] * 2], ()),  # short and right
         ([{}, {"trunc_rate": 0.9}, {}, {"trunc_rate": 0.9}, {}], ()),

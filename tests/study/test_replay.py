@@ -254,7 +254,8 @@ def test_the_command(runs, capsys):
 
 def test_values_push_no_log_prob(runs):
     """With one trunk for both, the value loss is a term of the policy's update, and its push is 0."""
-    made = replay(runs["ppo"][0], 1, None, [{"models.critic.shared_trunk": "true"}])
+    changes = {"models.critic.shared_trunk": "true", "models.critic.updates_per_step": "2"}
+    made = replay(runs["ppo"][0], 1, None, [changes])
     values = [term for term in made.other.policy.values() if term.through == ("value",)]
     assert len(values) == 1
     assert float(values[0].push.abs().max()) == 0

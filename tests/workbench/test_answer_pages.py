@@ -246,6 +246,16 @@ def test_a_long_answer_has_few_elements_and_ends_where_it_ends(site):
         assert abs(current - LONG / 2) < LONG / 100
 
 
+def test_forking_tokens_are_those_of_the_highest_entropy(site):
+    """Of equal ones the earlier: every seventh token of the long answer, from token 6 on, has the highest."""
+    with site("long/step/1/answer/0") as page:
+        page.wait_for_selector(".forks button")
+        for place, button in enumerate(page.locator(".forks button").all()):
+            button.click()
+            assert page.locator(".details h2").inner_text().startswith(f"token {6 + 7 * place} ")
+        assert page.locator(".forks button").count() == 20
+
+
 def test_a_tree_is_read_with_the_arrow_keys(site, answered):
     nodes = [row for row in stored(answered, "tree", 2) if row["group"] == 0]
     with site("tree/step/2/tree/0") as page:

@@ -9,6 +9,7 @@ pytest.importorskip("starlette")
 from starlette.testclient import TestClient
 
 from menon.cli import main
+from menon.workbench import dumps
 from menon.workbench.app import create
 from menon.workbench.peers import importing
 from menon.workbench.peers.importing import kinds_of, peers_of
@@ -66,6 +67,20 @@ def test_a_folder_is_looked_into_again_when_it_changes(tmp_path):
     assert listed(tmp_path) == []
     shutil.copytree(DATA / "verl", tmp_path / "theirs")
     assert [line["name"] for line in listed(tmp_path)] == ["theirs"]
+
+
+def test_folders_that_take_long_wait_for_the_next_list(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        shutil.copytree(DATA / "verl", tmp_path / name)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{")
+    monkeypatch.setattr(dumps, "SECONDS", -1)
+    found, runs = dumps.Dumps(), Runs([tmp_path])
+    assert found.lines(runs, ()) == []
+    monkeypatch.setattr(dumps, "SECONDS", 60)
+    assert [line["name"] for line in found.lines(runs, ("a",))] == ["a~", "b"]
+    monkeypatch.setattr(dumps, "SECONDS", -1)
+    assert [line["name"] for line in found.lines(runs, ())] == ["a", "b"]
 
 
 @pytest.fixture

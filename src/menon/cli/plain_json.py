@@ -39,5 +39,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(one) for one in value]
     if hasattr(value, "tolist"):  # numbers and arrays of numpy
-        return plain(value.tolist())
+        found = value.tolist()
+        if (
+            getattr(value, "ndim", 0) == 1 and value.dtype.kind in "biuf"
+        ):  # long ones, which need no look at each
+            return (
+                [one if math.isfinite(one) else None for one in found] if value.dtype.kind == "f" else found
+            )
+        return plain(found)
     return str(value)

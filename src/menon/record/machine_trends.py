@@ -101,10 +101,10 @@ def not_finite(lines: Lines, settings: Settings) -> Sign | None:
 def some_skipped(lines: Lines, settings: Settings) -> Sign | None:
     """Updates of the last step were skipped because their gradients were not finite, which no healthy run has
     even once."""
+    if not lines[-1].get("update/skipped"):
+        return None
     skipped = [float(line.get("update/skipped") or 0) for line in lines]
     steps = sum(count > 0 for count in skipped)
-    if not skipped[-1]:
-        return None
     means = [value for line in lines if (value := line.get("reward/mean")) is not None]
     largest = max(means, key=abs, default=0)
     return Sign(

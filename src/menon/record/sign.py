@@ -25,6 +25,8 @@ Kind = Literal[
     "collapse",
     "repetition",
     "flat",
+    "long",
+    "lost",
     "endless",
     "cut",
     "blank",

@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from menon.record.hacking import by_heart, exploited, flat, rule_of
+from menon.record.losing import lost
 from menon.record.machine_trends import OLD_APART, old_apart
+from menon.record.reader import StepFiles
 from menon.record.sign import RANK, Sign
 from menon.record.tally import Tally, in_words
 from menon.record.trends import trends
@@ -219,10 +221,17 @@ def first_signs(
 
 
 def after_evaluation(
-    evaluations: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
+    evaluations: Sequence[Mapping[str, Any]],
+    lines: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    answers: StepFiles | None = None,
 ) -> Sign | None:
-    """What the last evaluation shows beside the steps so far."""
-    return by_heart(evaluations, settings) or flat(evaluations, lines, settings)
+    """What the last evaluation shows beside the steps so far; `answers` are those of the evaluations."""
+    return (
+        by_heart(evaluations, settings)
+        or flat(evaluations, lines, settings)
+        or lost(evaluations, settings, answers)
+    )
 
 
 # Causes that the numbers show
@@ -298,7 +307,23 @@ FOLLOWS: Mapping[str, tuple[str, ...]] = {
     ),
     "explosion": ("short",),
     "all_wrong": ("explosion", "collapse", "repetition", "short", "flat"),
-    "cut": ("endless", "repetition"),
+    "long": ("endless",),
+    "lost": (
+        *("graders", "apart", "stale", "ratio", "not_finite", "skipped", "reversed", "exploited", "by_heart"),
+        *(
+            "short",
+            "explosion",
+            "collapse",
+            "repetition",
+            "flat",
+            "long",
+            "endless",
+            "cut",
+            "blank",
+            "unread",
+        ),
+    ),
+    "cut": ("endless", "repetition", "long"),
     "clipped": ("apart", "stale", "ratio"),
     "constant": ("collapse", "short"),
     "equal_groups": ("collapse", "short"),

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 from menon.record.alarm import LITTLE, alarms
-from menon.record.hacking import kind_of, rule_of
+from menon.record.hacking import RISE, kind_of, rule_of
 from menon.record.machine_trends import (
     clipped,
     disagreement,
@@ -41,6 +41,8 @@ SHRUNK = 1 / 3
 """Length relative to the first step below which answers have collapsed."""
 REPEATS, TIMES_REPEATED = 0.1, 2.5
 """The repeat score from which on answers repeat themselves, and how many times that of the first step."""
+GROWN = 1.5
+"""Length relative to the first step above which answers have grown."""
 CUT = 0.25
 """Share of cut answers from which on what is learned is to be short."""
 
@@ -57,6 +59,7 @@ def trends(lines: Lines, settings: Settings) -> Iterator[Sign]:
         stopped_exploring,
         repetition,
         short,
+        long,
         cut,
         unread,
         few_groups,
@@ -93,10 +96,13 @@ def calmer(settings: Settings) -> str:
 def worse(lines: Lines, settings: Settings) -> Sign | None:
     """Collapse or explosion of the policy: its entropy is far from that of the first step, and it earns less
     than at the start. None while there is no such thing."""
-    rewards, entropies = known(lines, "reward/mean"), known(lines, "entropy/mean")
-    if rewards is None or entropies is None or len(lines) < FEW_STEPS:
+    first, last = at_start(lines, "reward/mean"), at_start(lines[-1:], "reward/mean")
+    if first is None or last is None or len(lines) < FEW_STEPS:
         return None
-    if rewards[-1] >= rewards[0] - 0.5 * (lines[0].get("reward/std") or 0.0):
+    if last >= first - 0.5 * (lines[0].get("reward/std") or 0.0):
+        return None
+    rewards, entropies = known(lines, "reward/mean"), known(lines, "entropy/mean")
+    if rewards is None or entropies is None:
         return None
     for alarm in alarms(entropies, rewards):
         if alarm.kind == "explosion" or entropies[-1] < entropies[0]:
@@ -173,6 +179,28 @@ def repetition(lines: Lines, settings: Settings) -> Sign | None:
 
 
 # The answers
+
+
+def long(lines: Lines, settings: Settings) -> Sign | None:
+    """Answers are cut because the reward pays for length: they have grown with it, and no more of them are
+    right. Where room is what is missing, more answers become right as they grow."""
+    first, last = at_start(lines, "len/mean"), latest(lines, "len/mean")
+    before, now = at_start(lines, "reward/mean"), latest(lines, "reward/mean")
+    limit, spread = setting(settings, "max_new_tokens"), at_start(lines, "reward/std")
+    if first is None or last is None or before is None or now is None or limit is None:
+        return None
+    if last < GROWN * first or now - before <= RISE * (spread or 0.0) or now <= before:
+        return None
+    if not earns_no_more(lines, settings) or not each(lines, "trunc_rate", lambda share: share >= CUT):
+        return None
+    return Sign(
+        "long",
+        f"answers grow with the reward, and no more of them are right: {last:.1f} tokens, {first:.1f} in "
+        f"step 1, reward {now:.3g}, {before:.3g} in step 1; {latest(lines, 'trunc_rate'):.0%} are cut at "
+        f"max_new_tokens={limit}",
+        f"look at what {rule_of(settings)} pays for in long answers, or charge for length "
+        "(advantage.price={kind: linear_length}); more room would be filled, too",
+    )
 
 
 def cut(lines: Lines, settings: Settings) -> Sign | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from menon.errors import UserError
 from menon.record import disk
+from menon.record.layout import step_file
 from menon.record.reader import RunView
 from menon.record.sign import RANK, Kind, Sign
 from menon.record.signs import FOLLOWS, Signs, after_evaluation, first_signs
@@ -94,7 +95,7 @@ class Stored:
     def graded(self, step: int, folder: str = "transcripts") -> tuple[Graded, ...]:
         """The answers of a step; () where there are none, or they cannot be read."""
         files = getattr(self.view, folder)
-        if step not in files.steps:
+        if not step_file(files.folder, step).exists():
             return ()
         try:
             there = files.columns(step)
@@ -163,7 +164,7 @@ def diagnose(path: Path | str) -> Diagnosis:
     found = in_steps(stored, lines)
     for part in (
         lambda: before(stored),
-        lambda: at_evaluations(evaluations, lines, view.settings),
+        lambda: at_evaluations(evaluations, lines, view),
         lambda: at_end(view),
     ):
         try:
@@ -228,14 +229,13 @@ def in_steps(stored: Stored, lines: Sequence[Line]) -> list[Seen]:
     return found
 
 
-def at_evaluations(
-    evaluations: Sequence[Line], lines: Sequence[Line], settings: Mapping[str, Any]
-) -> list[Seen]:
+def at_evaluations(evaluations: Sequence[Line], lines: Sequence[Line], view: RunView) -> list[Seen]:
     """What the last evaluation shows beside the steps before it."""
     if not evaluations:
         return []
     step = int(evaluations[-1]["step"])
-    sign = after_evaluation(evaluations, [line for line in lines if line["step"] <= step], settings)
+    so_far = [line for line in lines if line["step"] <= step]
+    sign = after_evaluation(evaluations, so_far, view.settings, view.answers)
     return [(sign, step, ())] if sign else []
 
 

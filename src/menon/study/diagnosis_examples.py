@@ -10,6 +10,7 @@ from menon.types import Graded
 
 SHOWS: dict[str, Callable[[Graded], bool]] = {
     "cut": lambda one: one.rollout.finish == "length",
+    "long": lambda one: one.rollout.finish == "length",
     "endless": lambda one: one.rollout.finish == "length",
     "blank": lambda one: not one.rollout.graded_text.strip(),
     "unread": lambda one: one.verdict.parts.get("unparsable", 0.0) == 1,

@@ -20,7 +20,7 @@ from menon.settings import Tree
 from menon.source.protocols import Gathered
 from menon.step import PartState, Plan, improve
 from menon.study.replay_config import Algorithm, named_by_user
-from menon.study.stored_host import PLACE, Logps, StoredHost, TermReplay
+from menon.study.stored_host import PLACE, VALUES, Logps, StoredHost, TermReplay
 
 ROW = ("group", "sample", "node", "learn", "score")
 """Columns of a transcript that say which answer a sequence is, and what it earned."""
@@ -53,8 +53,9 @@ class Side:
     @cached_property
     def push(self) -> Tensor:
         """-d loss / d log-prob of the policy's update: above 0 where it makes the token likelier. A term
-        that learns through more than log-probs is left out; NaN where the others are not known."""
-        known = [term.push for term in self.policy.values() if term.through == ("logp",)]
+        that learns through more than log-probs and values is left out; NaN where the others are not
+        known."""
+        known = [term.push for term in self.policy.values() if set(term.through) <= {"logp", VALUES}]
         if not known:
             return torch.where(self.selected, torch.nan, torch.zeros_like(self.advantage))
         return torch.stack(known).sum(0)

@@ -16,6 +16,8 @@ from menon.update.protocols import need_column
 
 PLACE = "replay/place"
 """The column of a batch that says which token of the stored step each of its tokens is."""
+VALUES = "value"
+"""The column of a forward pass that a critic's terms have a gradient through."""
 GIVEN_BY = {
     "ref_logp": "a reference",
     "teacher_logp": "a teacher",
@@ -171,8 +173,15 @@ class StoredHost:
         unknown = torch.where(job.batch.trained, torch.nan, torch.zeros_like(ready.weight))
         if not now:  # a critic's term pushes values
             return torch.zeros_like(ready.weight), {}
-        if set(ready.term.loss.needs) - {"logp"}:
-            columns = ", ".join(need_column(need) for need in ready.term.loss.needs)
+        through = [need_column(need) for need in ready.term.loss.needs]
+        if set(through) == {VALUES}:
+            self.missing[
+                f"the term {name} pushes values and no log-prob; through the weights that value head and "
+                "policy share it moves the policy too, which only the model shows"
+            ] = None
+            return torch.zeros_like(ready.weight), {}
+        if set(through) - {"logp"}:
+            columns = ", ".join(through)
             self.missing[
                 f"the term {name} learns through {columns} and not through the log-probs alone, so its push "
                 "needs the model"

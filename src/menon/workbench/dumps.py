@@ -3,6 +3,7 @@ import`."""
 
 import os
 import shlex
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from menon.study.listing import unreadable
 from menon.workbench.peers.importing import kinds_of
 from menon.workbench.runs import Runs
 
+SECONDS = 0.5
+"""Time that a list takes for folders which were not looked into before."""
 MOST = 200
 """Folders below a named one that are looked into."""
 
@@ -36,26 +39,30 @@ class Dumps:
         return found
 
     def found(self, runs: Runs) -> Iterator[tuple[Path, tuple[str, ...]]]:
-        """A named folder that is a dump; of one that holds runs, or is none, those right below it."""
+        """A named folder that is a dump; of one that holds runs, or is none, those right below it. What
+        cannot be looked into within `SECONDS` waits for the next list."""
+        end = time.monotonic() + SECONDS
         for folder in runs.folders:
             if is_ours(folder):
                 continue
             below = folders_in(folder)
-            if not any(map(is_ours, below)) and (kinds := self.kinds(folder)):
+            if not any(map(is_ours, below)) and (kinds := self.kinds(folder, end)):
                 yield folder, kinds
                 continue
             for path in [one for one in below if not is_ours(one)][:MOST]:
-                if kinds := self.kinds(path):
+                if kinds := self.kinds(path, end):
                     yield path, kinds
 
-    def kinds(self, path: Path) -> tuple[str, ...]:
+    def kinds(self, path: Path, end: float) -> tuple[str, ...]:
+        """The libraries whose dumps a folder holds; what was found last once it is later than `end`."""
         try:
             changed = path.stat().st_mtime_ns
         except OSError:
             return ()
-        if path not in self.known or self.known[path][0] != changed:
+        before = self.known.get(path, (0, ()))
+        if before[0] != changed and time.monotonic() < end:
             self.known[path] = changed, kinds_of(path)
-        return self.known[path][1]
+        return self.known.get(path, before)[1]
 
 
 def folders_in(folder: Path) -> list[Path]:

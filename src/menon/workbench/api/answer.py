@@ -1,10 +1,12 @@
 """One answer token by token: its text, every stored number of its tokens, the alternatives."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -30,8 +32,8 @@ from menon.workbench.token_columns import (
 
 BLOCK = 256
 """Tokens whose alternatives are sent at once."""
-DIGITS = 7
-"""Digits of a number; those of a float32."""
+RARELY = 8
+"""A column is sent as runs if they are on average longer than this."""
 
 
 def routes(runs: Runs) -> list[Route]:
@@ -104,12 +106,24 @@ def recorded(tokens: Tokens, notes: list[str]) -> list[Column]:
 
 
 def as_sent(column: Column) -> dict[str, Any]:
-    """A column with as many digits as its numbers have."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        unit = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(column.values))))
-        values = np.where(column.values == 0, 0.0, np.round(column.values * unit) / unit)
+    """A column with its numbers packed."""
     about = {name: getattr(column, name) for name in ("name", "label", "unit", "about", "scale")}
-    return {**about, "values": values}
+    return {**about, **packed(column.values)}
+
+
+def packed(values: NDArray[np.float64]) -> dict[str, Any]:
+    """The numbers with the digits of a float32, as they are stored: their bytes as `float32`, the lowest
+    first, in base64. A long answer has half a million numbers, whose text took most of the time of its page.
+    Of a column that seldom changes, as rewards and weights do, `runs`: each number with how often it comes in
+    a row."""
+    short = values.astype("<f4")
+    gaps = np.isnan(short)
+    same = (short[1:] == short[:-1]) | (gaps[1:] & gaps[:-1])
+    begins = np.r_[0, np.flatnonzero(~same) + 1]
+    if RARELY * len(begins) >= len(short):
+        return {"float32": base64.b64encode(short.tobytes()).decode()}
+    counts = np.diff(np.r_[begins, len(short)])
+    return {"runs": list(zip(short[begins].tolist(), counts.tolist(), strict=True))}
 
 
 def alternatives_of(view: RunView, files: StepFiles, step: int, row: int, begin: int) -> dict[str, Any]:

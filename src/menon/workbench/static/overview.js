@@ -2,6 +2,7 @@
 import { el } from "./page.js";
 
 const HIGH = 18;
+const strengths = new Map(); // class of a colour -> its number, looked up once
 
 export class Overview {
   /** Of the tokens from `begin` to `end`; `go(token)` is called for the one that was clicked. */
@@ -9,7 +10,7 @@ export class Overview {
     Object.assign(this, { begin, count: end - begin, level: () => "" });
     this.element = el("canvas", { class: "overview", height: HIGH, "aria-hidden": "true", title: "the whole answer; a click goes there",
       click: (event) => go(begin + Math.min(this.count - 1, Math.floor((event.offsetX / this.element.clientWidth) * this.count))) });
-    this.size = new ResizeObserver(() => this.paint(this.level));
+    this.size = new ResizeObserver(() => this.element.width !== this.element.clientWidth && this.paint(this.level));
     this.size.observe(this.element);
   }
 
@@ -30,7 +31,9 @@ export class Overview {
   strongest(from, to) {
     let best = "", most = -1;
     for (let t = this.begin + from; t < this.begin + to; t++) {
-      const kind = this.level(t), strength = +(/\d/.exec(kind)?.[0] ?? 0);
+      const kind = this.level(t);
+      if (!strengths.has(kind)) strengths.set(kind, +(/\d/.exec(kind)?.[0] ?? 0));
+      const strength = strengths.get(kind);
       if (strength > most) [best, most] = [kind, strength];
     }
     return best;

@@ -1,11 +1,11 @@
 // The tokens of an answer, coloured by one column. Only blocks near the window have elements, so that an answer of
 // 32,000 tokens scrolls as a short one does.
 import { el } from "./page.js";
-import { visible } from "./visible.js";
+import { isPlain, visible } from "./visible.js";
 
 const LEAST = 50, MOST = 250; // tokens of a block, which ends with a line where it can
 const NEAR = "400px 0px";
-const AT_ONCE = 150; // tokens after which a frame has enough of them
+const AT_ONCE = 150; // tokens of several blocks that a frame fills
 const FRAMES = 4; // frames after a jump in which the token is held in view
 const LINE = 23; // pixels, as in answers.css
 
@@ -68,8 +68,10 @@ export class TokenText {
     this.work = null;
     let made = 0;
     for (const block of this.waiting) {
+      const count = block.to - block.from;
+      if (made && made + count > AT_ONCE) break;
       this.fill(block);
-      if ((made += block.to - block.from) >= AT_ONCE) break;
+      made += count;
     }
     if (this.waiting.size) this.work = requestAnimationFrame(() => this.fillSome());
   }
@@ -94,9 +96,16 @@ export class TokenText {
 
   /** A token; a line break at its end stands after it, so that its frame stays on its own line. */
   token(t) {
-    const piece = this.pieces[t];
+    const piece = this.pieces[t], made = document.createElement("span");
+    made.className = this.kind(t);
+    made.dataset.t = t;
+    if (piece && isPlain(piece)) { // as nearly every token, of which a frame makes hundreds
+      made.textContent = piece;
+      return [made];
+    }
+    made.dataset.mixed = "";
     const nodes = visible(piece, true), breaks = nodes.at(-1) === "\n" ? [nodes.pop()] : [];
-    const made = el("span", { class: this.kind(t), "data-t": t }, nodes);
+    made.append(...nodes);
     if (!piece) made.append(el("span", { class: "mark", title: "a part of a character; the token that completes it shows it" }, "·"));
     return [made, ...breaks];
   }

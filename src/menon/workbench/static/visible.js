@@ -5,12 +5,18 @@ import { el } from "./page.js";
 const STEERS = new RegExp(
   "[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e" +
   "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\u{e0000}-\\u{e0fff}]", "gu");
+const BROKEN = new RegExp(`${STEERS.source}|[\\n\\t]`, "gu");
+const PLAIN = /^[ -~\u00a1-\u024f]*$/; // no such character, as of nearly every token
+
+/** Whether a text is of letters from left to right that need no mark. */
+export const isPlain = (text) => PLAIN.test(text);
 
 /** The text as nodes; with `breaks` line breaks and tabs have a mark too. */
 export function visible(text, breaks = false) {
+  if (isPlain(text)) return text ? [text] : [];
   const nodes = [];
   let end = 0;
-  for (const found of text.matchAll(breaks ? new RegExp(`${STEERS.source}|[\\n\\t]`, "gu") : STEERS)) {
+  for (const found of text.matchAll(breaks ? BROKEN : STEERS)) {
     if (found.index > end) nodes.push(text.slice(end, found.index));
     nodes.push(...mark(found[0]));
     end = found.index + found[0].length;
