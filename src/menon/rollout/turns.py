@@ -199,7 +199,7 @@ class Episode:
         stop = (*sampling.stop, *getattr(self.environment, "stop", ()))
         most = getattr(self.environment, "most_tokens", None)
         self.short = most is not None and most <= self.left
-        room = most if self.short else self.left
+        room = self.left if most is None else min(most, self.left)
         return replace(
             self.asked, sampling=replace(sampling, max_new_tokens=room, stop=stop), prefix=self.tokens
         )
