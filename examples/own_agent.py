@@ -1,10 +1,11 @@
 """An agent that knows nothing of Menon: it asks a server of OpenAI's API, and works out the sums that the
 model writes.
 
-    menon train grpo environment=agent environment.command='python examples/own_agent.py'
+    menon train grpo environment=agent environment.command='python3 examples/own_agent.py' steps=20
 
-trains the model through it (docs/environments.md). The question comes on the standard input; what the agent
-prints is its answer. It asks with the standard library; an agent with the package openai is trained alike.
+trains the built-in model through it (docs/environments.md, benchmarks/results/agent.md). The question comes
+on the standard input, and what the agent prints is its answer. It asks with the standard library; an agent
+with the package openai is trained alike.
 """
 
 import json

@@ -490,7 +490,7 @@ def test_a_run_with_an_agent_resumes_bit_for_bit_and_is_evaluated_with_it(tmp_pa
     assert len(whole) == 4
     for one, other in zip(whole, halves, strict=True):
         assert one["tokens"] == other["tokens"]
-        assert one["logp"] == other["logp"]
+        assert one["behaviour_logp"] == other["behaviour_logp"]
         assert one["graded_text"] == other["graded_text"]
         assert one["error"] == ""
     assert any("=" in one["graded_text"] for one in whole)
