@@ -241,6 +241,7 @@ class Learns(Held):
     """Weights and no optimiser to speak of."""
 
     tokens_per_forward = workers = 1
+    by_prompt = False
 
     def accumulate(self, micros, models): ...
 

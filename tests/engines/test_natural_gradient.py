@@ -27,7 +27,7 @@ class Table:
     """One state and two actions: the weights are the two logits, and nothing else."""
 
     tokens_per_forward = 1 << 30
-    workers = 1
+    workers, by_prompt = 1, False
     device = torch.device("cpu")
 
     def __init__(self, logits: list[float]) -> None:

@@ -271,11 +271,11 @@ class TorchLearner(TorchScorer):
         """One AdamW step, unless no token of the update had a weight (`update/empty`) or the norm of the
         gradient is not finite (`update/skipped`): then weights and moments stay as they are, and the schedule
         does not advance."""
-        grads = [weight.grad for weight in self._trained.values() if weight.grad is not None]
         weighed, self._weighed = self.anywhere(any(bool(each) for each in self._weighed)), []
         metrics: dict[str, Metric] = {"update/empty": Sum(int(not weighed)), "update/skipped": Sum(0)}
         if weighed:
-            norm = self.total_norm(grads)
+            # No name for the gradients: they must be free when memory is given back.
+            norm = self.total_norm([w.grad for w in self._trained.values() if w.grad is not None])
             if math.isfinite(size := float(norm)):
                 self._move(norm)
                 metrics |= {"grad_norm": Mean(size), "learning_rate": Mean(self._adamw.param_groups[0]["lr"])}
