@@ -47,7 +47,7 @@ class PieceFile:
         self.file.seek(HEAD + self.used)
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         if flat.numel():
-            self.file.write(memoryview(flat.view(torch.uint8).numpy()))
+            self.file.write(flat.view(torch.uint8).numpy().data)
         self.used += tensor.nbytes
 
     def done(self) -> Path:
