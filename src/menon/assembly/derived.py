@@ -12,8 +12,9 @@ from torch import nn
 from menon.assembly.answer_length import length_within
 from menon.assembly.models import model_name
 from menon.assembly.rollout_memory import key_bytes
+from menon.assembly.sampler_memory import of_vllm
 from menon.config import Models, RunConfig, around_of
-from menon.engine_settings import Engine
+from menon.engine_settings import VLLM, Builtin, Engine
 from menon.engines import lora, machine
 from menon.engines.adapter_files import base_named_in, is_adapter
 from menon.engines.decoder import is_family
@@ -220,7 +221,8 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     backward pass (8 hidden and 4 intermediate numbers, keys and values a token and layer: a Llama block with
     fused attention); a chunk of logits three times; keys and values of all slots, with answers of full length
     and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
-    share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
+    share `tokens_per_forward` and processes share the slots, so these do not grow with their number. In place
+    of the built-in sampler's, what vLLM's process holds (`sampler_memory`).
     """
     engine, models, workers = config.engine, config.models, num_workers(config.engine, shape)
     number = BYTES[engine.dtype]
@@ -237,7 +239,8 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     if models.critic is not None:
         fewest = min(fewest, models.critic.updates_per_step)
     around = around_of(config.source, config.control.seed)
-    keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots) if config.asks else 0
+    writes = config.asks and isinstance(engine.sampler, Builtin)
+    keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots) if writes else 0
     longest = PROMPT + around.sampling.max_new_tokens
     tokens = tokens_at_once(engine.tokens_per_forward, sizes(config).step.sequences / fewest, longest)
     held = held_by(models, engine.dtype, shape, learning)
@@ -247,10 +250,12 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
         "optimiser": learning * 2 * number * held.learned,
         "reference": held.reference,
         "teacher": number * parameters_of(models, shape),
-        "sampler's copies": config.asks * (held.copies + workers * own * shape.copied * copied),
+        "sampler's copies": writes * (held.copies + workers * own * shape.copied * copied),
         "activations": (own * per_token + attention) * tokens,
         "logits": COPIES * 4 * min(CHUNK, tokens * shape.vocabulary),
         "keys and values": keys,
         "libraries": LIBRARIES + (workers - 1) * OTHER_PROCESS,
     }
+    if config.asks and isinstance(engine.sampler, VLLM):
+        found |= of_vllm(engine, shape.parameters, shape.vocabulary * shape.hidden)
     return {name: float(size) for name, size in found.items() if size}
