@@ -1,12 +1,13 @@
 """Kills processes of a distributed run at random instants, and checks that the result is that of an
 undisturbed run.
 
-    python scripts/chaos.py --kills 200 [--seed 0] [--ranks 2] [--seconds 250] [--folder RUNS]
+    python scripts/chaos.py --kills 200 [--jobs 2] [--seed 0] [--ranks 2] [--seconds 250] [--folder RUNS]
 
 Real runs by the real command on a tiny random model, their samplers in processes of their own (`samplers=1`,
 `samplers=2`, and with `--ranks` the models on ranks too). A kill (SIGKILL) hits a sampler, the process that
-samplers are forked from, a rank, or the controller, which without ranks is the learner too. A sampler must be
-replaced while the run goes on. After the loss of a controller or a rank the run is resumed. At the end
+samplers are forked from, a rank (or what ranks are forked from), or the controller, which without ranks is
+the learner too. A sampler must be replaced while the run goes on. After the loss of a controller or a rank
+the run is resumed. At the end
 
 - every step has trained the prompts of that step of the undisturbed run: none is lost, none trained twice;
 - metrics, transcripts, evaluations and the last checkpoint are those of the undisturbed run byte for byte;
@@ -14,13 +15,16 @@ replaced while the run goes on. After the loss of a controller or a rank the run
   gradients in another order);
 - nothing of a killed session is still running.
 
-One kill counts as one test.
+One kill counts as one test. `--jobs` runs go on at a time: a run keeps about one core busy, because its
+processes take turns. With `--folder` the results are kept, and the same command goes on where it was stopped.
 """
 
 import argparse
 import contextlib
+import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -28,6 +32,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -36,12 +41,12 @@ from kill_and_resume import command, differences, finish, fork, make_inputs, war
 from menon.record.layout import Layout
 from menon.record.reader import RunView
 
-STEPS = 24
-MOST_KILLS = 6
-"""Most kills of one run."""
+STEPS = 48
+MOST_KILLS = 12
+"""Most kills of one run. Its start and its report take longer than a step, so a run is killed many times."""
 VICTIMS = {"sampler": 6, "controller": 2, "forkserver": 1}
 """Kinds of processes to kill, with their shares. Where there is none of a kind the controller is killed."""
-LATER = 3.0
+LATER = 1.5
 """Most seconds between the moment when a process is there and its kill."""
 GONE_LIMIT = 30.0
 """Seconds after which nothing of a killed session may still run."""
@@ -53,26 +58,34 @@ class Undisturbed:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What a disturbed run lost, and what was wrong with it."""
+
+    killed: Sequence[str]
+    wrong: str
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="disturbed runs at a time")
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further run after them")
-    parser.add_argument("--folder", type=Path, help="keeps the undisturbed runs, which the next call takes")
+    parser.add_argument("--folder", type=Path, help="keeps the results, and the next call goes on there")
     asked = parser.parse_args()
     warm_up()
     end = time.monotonic() + asked.seconds
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as name:
         folder = (asked.folder or Path(name)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        passed, failed = try_all(folder, asked.kills, asked.seed, asked.ranks, end)
+        passed, failed = try_all(folder, asked.kills, asked.seed, asked.ranks, asked.jobs, end)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
-def try_all(folder: Path, kills: int, seed: int, ranks: int, end: float) -> tuple[int, int]:
-    chance = random.Random(seed)
+def try_all(folder: Path, kills: int, seed: int, ranks: int, jobs: int, end: float) -> tuple[int, int]:
     if ranks > 1:
         VICTIMS["rank"] = 2
     if not (folder / "model").exists():
@@ -87,18 +100,53 @@ def try_all(folder: Path, kills: int, seed: int, ranks: int, end: float) -> tupl
             return 0, 1
     passed = failed = number = 0
     killed: Counter[str] = Counter()
-    while passed + failed < kills and time.monotonic() < end:
-        name = [*kinds][number % len(kinds)]
-        most = min(MOST_KILLS, kills - passed - failed)
-        path = folder / f"{name}-{ranks}-{seed}-{number}"
-        done, wrong = disturbed(path, kinds[name], whole[name].seconds, chance, most)
-        killed.update(done)
-        wrong = wrong or differences(path, whole[name].path) or unlike(path, whole[name].path)
-        print(f"{name} lost {', '.join(done) or 'nothing'}: {wrong or 'identical'}", flush=True)
-        number += 1
-        passed, failed = (passed, failed + max(1, len(done))) if wrong else (passed + len(done), failed)
+    going: dict[int, tuple[Path, str, int]] = {}
+    """Process of a trial -> its run, its kind, and its most kills."""
+    while True:
+        left = kills - passed - failed - sum(most for _, _, most in going.values())
+        if left > 0 and len(going) < jobs and time.monotonic() < end:
+            name = [*kinds][number % len(kinds)]
+            path, most = folder / f"{name}-{ranks}-{seed}-{number}", min(MOST_KILLS, left)
+            work = partial(try_one, path, kinds[name], whole[name], most)
+            going[fork(work, path.with_suffix(".log"))] = path, name, most
+            number += 1
+            continue
+        if not going:
+            break
+        process, status = os.wait()
+        path, name, _ = going.pop(process)
+        trial = trial_of(path, status)
+        killed.update(trial.killed)
+        right, wrong_ones = (0, max(1, len(trial.killed))) if trial.wrong else (len(trial.killed), 0)
+        passed, failed = passed + right, failed + wrong_ones
+        lost = ", ".join(trial.killed) or "nothing"
+        print(f"{passed + failed:4} {name} lost {lost}: {trial.wrong or 'identical'}", flush=True)
     print(", ".join(f"{count} of a {kind}" for kind, count in sorted(killed.items())))
     return passed, failed
+
+
+def try_one(path: Path, settings: Sequence[str], whole: Undisturbed, most: int) -> int:
+    """A disturbed run, unless an earlier call has had it; its result is in a file beside it."""
+    file = path.with_suffix(".json")
+    if file.exists():
+        return 0
+    shutil.rmtree(path, ignore_errors=True)  # an earlier call was stopped in the middle of it
+    chance = random.Random(path.name)
+    done, wrong = disturbed(path, settings, whole.seconds, chance, most)
+    wrong = wrong or differences(path, whole.path) or unlike(path, whole.path)
+    file.write_text(json.dumps({"killed": done, "wrong": wrong}))
+    if not wrong:
+        shutil.rmtree(path)
+    return 0
+
+
+def trial_of(path: Path, status: int) -> Trial:
+    file = path.with_suffix(".json")
+    if status or not file.exists():
+        return Trial(
+            [], f"the trial itself ended with {status}: {path.with_suffix('.log').read_text()[-800:]}"
+        )
+    return Trial(**json.loads(file.read_text()))
 
 
 def words_of(path: Path, save_every: int, settings: Sequence[str]) -> list[str]:
@@ -134,7 +182,7 @@ def disturbed(
             (kind,) = chance.choices([*VICTIMS], [*VICTIMS.values()])
             code = until_there(child, family, kind, seconds)
             if code is None:
-                code = ended_within(child, chance.uniform(0, seconds / 2 if kind == "controller" else LATER))
+                code = ended_within(child, chance.uniform(0, seconds / 3 if kind == "controller" else LATER))
             if code is None:
                 seen = [*seen, *descendants(family)]
                 done.append(kill(family, kind, chance))
@@ -176,8 +224,8 @@ def by_kind(family: psutil.Process) -> dict[str, list[psutil.Process]]:
     for one in descendants(family):
         with contextlib.suppress(psutil.NoSuchProcess):
             line, child = " ".join(one.cmdline()), one.ppid() == family.pid
-            if "menon.assembly.ranks" in line:
-                found["forkserver" if child else "rank"].append(one)
+            if "menon.assembly.ranks" in line:  # what ranks are forked from ends with them, and they with it
+                found["rank"].append(one)
             elif "remote_sampler_process" in line:
                 found["forkserver" if child else "sampler"].append(one)
     return found

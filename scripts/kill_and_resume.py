@@ -83,6 +83,9 @@ def warm_up() -> None:
     sys.path.insert(0, str(ROOT / "src"))
     import transformers.models.qwen3.modeling_qwen3  # noqa: F401
 
+    import menon.assembly.build
+    import menon.study.report  # noqa: F401
+
     # The allocator of pyarrow has a thread that looks after itself in a fork; any other one would be missing
     # in the child.
     threads = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]

@@ -12,11 +12,13 @@ from transformers import Gemma4Config
 from helpers import tiny_model
 from menon.assembly.derived import ModelSize, memory, num_workers, size_of_model, sizes, tokens_per_pass
 from menon.assembly.run import configured
+from menon.assembly.sampler_memory import VLLM_LIBRARIES, of_vllm
 from menon.cli import explain as explaining
 from menon.cli import main
 from menon.cli.command import asked_by
 from menon.cli.explain import off_policy
 from menon.config import RunConfig, changed, setup_of
+from menon.engine_settings import VLLM, Engine
 from menon.errors import UserError
 from menon.recipes import RECIPES, published, recipe
 from menon.settings import read_file
@@ -136,6 +138,45 @@ def test_memory_by_hand():
     )  # of attention twice as much: it is in fp32 on a CPU
     on_gpu = memory(changed(config, {"dtype": "bfloat16", "device": "cuda"}), shape)
     assert on_gpu["activations"] == narrow
+
+
+def test_memory_of_vllm_in_place_of_the_built_in_sampler(monkeypatch):
+    """1000 weights of 4 bytes, keys and values by the setting, the files of weights on their way. By default
+    a quarter of what is free beside the weights, at most 8 GiB."""
+    shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
+    own = {"prompts_per_step": 2, "samples_per_prompt": 4, "device": "cpu", "reference": "frozen"}
+    config = changed(recipe("grpo"), own)
+    there = {"sampler": {"kind": "vllm", "python": "p", "cache_gib": 0.5}}
+    parts = memory(changed(config, there), shape)
+    of_learner = {
+        name: size for name, size in memory(config, shape).items() if name != "keys and values"
+    }  # float32 on a CPU: the built-in sampler has no copies
+    assert parts == of_learner | {
+        "vLLM's weights": 4000,
+        "vLLM's cache": 2**29,
+        "vLLM's libraries": VLLM_LIBRARIES,
+        "weights on the way": 4000,
+    }
+    half = memory(changed(config, there, {"dtype": "bfloat16"}), shape)
+    assert half["vLLM's weights"] == 2000
+    assert "sampler's copies" not in half
+    monkeypatch.setattr("menon.assembly.sampler_memory.free_bytes", lambda device: 4_004_000)
+    free = {"sampler": {"kind": "vllm", "python": "p"}}
+    assert memory(changed(config, free), shape)["vLLM's cache"] == 1_000_000
+    server = {"sampler": {"kind": "vllm", "server": "http://x"}}
+    assert memory(changed(config, server), shape) == of_learner | {"weights on the way": 4000}
+
+
+def test_files_of_weights_on_their_way_are_two_pieces():
+    """Two of 64 MiB, or a larger tensor in place of one of them; of a folder the whole model."""
+
+    def on_the_way(parameters, largest, **more):
+        return of_vllm(Engine(sampler=VLLM(python="p", **more)), parameters, largest)["weights on the way"]
+
+    assert on_the_way(10**9, 10**6) == 2 * 2**26
+    assert on_the_way(10**9, 10**8) == 2**26 + 4 * 10**8
+    assert on_the_way(10**9, 10**8, weights="file") == 4 * 10**9
+    assert on_the_way(10**9, 10**8, weights="broadcast") == 0
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,10 @@ def test_requests_that_follow_are_written_while_others_are(ends):
 def test_what_is_abandoned_is_forgotten(ends):
     with ends.sampler.open() as stream:
         stream.ask(requests(6, new=100))
+        assert ends.sampler.entry.task == "write 6 answers"
         next(iter(stream))
     assert not ends.sampler.streams
+    assert ends.sampler.entry.task == ""
     assert len(written_by(ends.sampler, requests(3))) == 3
 
 
@@ -199,6 +201,10 @@ def test_an_engine_that_dies_ends_the_stream_with_its_last_words():
         sampler.send(["call", "die"])
         with pytest.raises(UserError, match=r"exit code 3.*the last words of the engine"):
             list(stream)
+        line = sampler.entry.line()
+        assert line["ended_for"].startswith("exit code 3")
+        assert line["task"] == "write 6 answers"
+        assert line["pid"] == 0  # no supervisor has looked at it while it lived
 
 
 def test_a_call_that_fails_or_hangs():
@@ -208,3 +214,4 @@ def test_a_call_that_fails_or_hangs():
             sampler.call("refuse")
         with pytest.raises(Late, match=r"the engine: hang took longer than 0\.2 s"):
             sampler.call("hang", 60, seconds=0.2)
+        assert sampler.entry.fault == "hang took longer than 0.2 s"

@@ -194,6 +194,7 @@ def test_what_ranks_cannot_do_is_refused(name, tree, asked):
 
 def test_the_loss_of_a_rank_ends_all_at_once_with_its_own_last_words():
     host = host_on(2, Tiny())
+    assert [entry.task for entry in host.workers.entries] == ["", ""]
     worker = host.workers.workers[1]
     began = time.monotonic()
     os.kill(worker.pid, signal.SIGKILL)
@@ -201,6 +202,13 @@ def test_the_loss_of_a_rank_ends_all_at_once_with_its_own_last_words():
         host.score(random_batch(), [Ask("policy", "logp")])
     assert time.monotonic() - began < 20
     assert [worker.pid for worker in host.workers.workers] == [0, 0]
+    last = [entry.line() for entry in host.workers.entries]
+    assert [(line["name"], line["task"]) for line in last] == [
+        ("rank 0", "compute log-probs"),
+        ("rank 1", "compute log-probs"),
+    ]
+    assert last[0]["ended_for"] == ""
+    assert last[1]["ended_for"].startswith("signal SIGKILL")
     with pytest.raises(RankLost, match="rank 1 of 2 has ended"):
         host.fingerprint("policy")
 
@@ -212,6 +220,9 @@ def test_a_rank_that_is_stopped_is_noticed(monkeypatch):
     os.kill(host.workers.workers[0].pid, signal.SIGSTOP)
     with pytest.raises(RankLost, match=r"rank 0 is stopped, and no answer has come"):
         host.fingerprint("policy")
+    stopped, other = (entry.line() for entry in host.workers.entries)
+    assert (stopped["ended_for"], stopped["task"]) == ("it was stopped", "compute a fingerprint")
+    assert other["ended_for"] == ""
 
 
 def test_a_users_fault_is_said_in_one_sentence(tmp_path):

@@ -125,8 +125,15 @@ def test_the_compiled_sum_is_that_of_torch(dtype, monkeypatch):
         weight = drawn.to(dtype)
         compiled = bit_sum(weight)
         with monkeypatch.context() as patch:
-            patch.setattr("menon.sync.fingerprint.compiled_for", lambda dtype: None)
+            patch.setattr("menon.sync.fingerprint.compiled_sum", lambda: None)
             assert bit_sum(weight) == compiled
+
+
+def test_a_tensor_can_give_its_memory_back_afterwards():
+    weight = torch.ones(100)
+    bit_sum(weight)
+    weight.untyped_storage().resize_(0)
+    assert weight.untyped_storage().nbytes() == 0
 
 
 def test_it_is_cheap(monkeypatch):

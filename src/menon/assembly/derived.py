@@ -12,8 +12,9 @@ from torch import nn
 from menon.assembly.answer_length import length_within
 from menon.assembly.models import model_name
 from menon.assembly.rollout_memory import key_bytes
+from menon.assembly.sampler_memory import of_vllm
 from menon.config import Models, RunConfig, around_of
-from menon.engine_settings import Engine
+from menon.engine_settings import VLLM, Builtin, Engine
 from menon.engines import lora, machine
 from menon.engines.adapter_files import base_named_in, is_adapter
 from menon.engines.decoder import is_family
@@ -234,7 +235,8 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     backward pass (8 hidden and 4 intermediate numbers, keys and values a token and layer: a Llama block with
     fused attention); a chunk of logits three times; keys and values of all slots, with answers of full length
     and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
-    share `tokens_per_forward` and processes share the slots, so these do not grow with their number.
+    share `tokens_per_forward` and processes share the slots, so these do not grow with their number. In place
+    of the built-in sampler's, what vLLM's process holds (`sampler_memory`).
 
     A large model on a CPU keeps less of a token (2 intermediate numbers in fp32, and keys and values of a
     prompt for several answers) and its logits once. Its sampler's packed copies and caches are freed before
@@ -256,7 +258,8 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     if models.critic is not None:
         fewest = min(fewest, models.critic.updates_per_step)
     around = around_of(config.source, config.control.seed)
-    keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots) if config.asks else 0
+    writes = config.asks and isinstance(engine.sampler, Builtin)
+    keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots) if writes else 0
     longest = PROMPT + around.sampling.max_new_tokens
     tokens = tokens_at_once(most_tokens(engine, shape), sizes(config).step.sequences / fewest, longest)
     held = held_by(models, engine.dtype, shape, learning)
@@ -267,7 +270,7 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
         "optimiser": learning * 2 * number * held.learned,
         "reference": held.reference,
         "teacher": number * parameters_of(models, shape),
-        "sampler's copies": config.asks * (held.copies + packed),
+        "sampler's copies": writes * (held.copies + packed),
         "activations": (own * per_token + attention) * tokens,
         "logits": (1 if large else COPIES) * 4 * min(CHUNK, tokens * shape.vocabulary),
         "keys and values": keys,
@@ -275,8 +278,10 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     }
     if large:
         learned = sum(found[name] for name in LEARNING)
-        if learned > config.asks * packed + keys:
-            found |= {"sampler's copies": config.asks * held.copies, "keys and values": 0}
+        if learned > writes * packed + keys:
+            found |= {"sampler's copies": writes * held.copies, "keys and values": 0}
         else:
             found |= dict.fromkeys(LEARNING, 0)
+    if config.asks and isinstance(engine.sampler, VLLM):
+        found |= of_vllm(engine, shape.parameters, shape.vocabulary * shape.hidden)
     return {name: float(size) for name, size in found.items() if size}

@@ -58,7 +58,7 @@ def pack_asked(requests: Sequence[Asked]) -> tuple[list[Any], bytes]:
     return [ASKED, rows, lengths], _bytes((request.tokens for request in requests), np.int32)
 
 
-def unpack_asked(data: Sequence[Any], body: bytes) -> list[Asked]:
+def unpack_asked(data: Sequence[Any], body: bytes | memoryview) -> list[Asked]:
     _, rows, lengths = data
     tokens = np.split(np.frombuffer(body, np.int32), np.cumsum(lengths)[:-1])
     found = []
@@ -74,7 +74,7 @@ def pack_answers(answers: Sequence[Answer]) -> tuple[list[Any], bytes]:
     return [WRITTEN, rows], body
 
 
-def unpack_answers(data: Sequence[Any], body: bytes) -> list[Answer]:
+def unpack_answers(data: Sequence[Any], body: bytes | memoryview) -> list[Answer]:
     rows = data[1]
     cuts, total = np.cumsum([row[2] for row in rows])[:-1], sum(row[2] for row in rows)
     tokens = np.split(np.frombuffer(body, np.int32, total), cuts)

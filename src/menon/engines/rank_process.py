@@ -88,13 +88,11 @@ def send_tensors(connection: Connection, tensors: Iterator[tuple[str, Tensor]], 
         if sends:
             numbers = tensor.detach().cpu().contiguous()
             head = [TENSOR, name, str(numbers.dtype).removeprefix("torch."), list(numbers.shape)]
-            connection.send(head, numbers.reshape(-1).view(torch.uint8).numpy().tobytes())
+            connection.send(head, numbers.reshape(-1).view(torch.uint8).numpy().data)
 
 
-def tensor_of(head: list[Any], body: bytes) -> tuple[str, Tensor]:
-    """The name and the tensor of a message that `send_tensors` sent."""
+def tensor_of(head: list[Any], body: bytes | memoryview) -> tuple[str, Tensor]:
+    """The name and the tensor of a message that `send_tensors` sent, where it was received."""
     _, name, dtype, shape = head
-    numbers = (
-        torch.frombuffer(bytearray(body), dtype=torch.uint8) if body else torch.zeros(0, dtype=torch.uint8)
-    )
+    numbers = torch.frombuffer(body, dtype=torch.uint8) if body else torch.zeros(0, dtype=torch.uint8)
     return name, numbers.view(getattr(torch, dtype)).view(shape)

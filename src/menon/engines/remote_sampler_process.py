@@ -147,7 +147,7 @@ class RemoteSamplerHandler:
             kind, *rest = message.data
             if kind == TENSOR:
                 weight = held[rest[0]]
-                given = torch.frombuffer(bytearray(message.body), dtype=weight.dtype)
+                given = torch.frombuffer(message.body, dtype=weight.dtype)
                 weight.copy_(given.view(weight.shape))
                 self.pulse.progress += 1
             elif kind == COMPARE:

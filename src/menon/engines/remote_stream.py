@@ -220,7 +220,7 @@ class Part:
         if self.turns:
             self._write(self.lates[-1])
 
-    def completions(self, body: bytes) -> list[Completion]:
+    def completions(self, body: bytes | memoryview) -> list[Completion]:
         """What the process has written. A process that takes the place of another writes some a second
         time."""
         self.member.failures = 0

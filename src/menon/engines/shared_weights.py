@@ -56,7 +56,7 @@ class SharedWeights:
         _Pickler(self, file).dump(value)
         return file.getvalue()
 
-    def loads(self, data: bytes) -> Any:
+    def loads(self, data: bytes | memoryview) -> Any:
         return _Unpickler(self, io.BytesIO(data)).load()
 
 

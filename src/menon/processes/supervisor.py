@@ -31,8 +31,8 @@ FORGET_LIMIT = 10.0
 
 
 class Entry:
-    """One worker in the heartbeat file. Times are those of `time.monotonic`. Whoever waits for it judges it;
-    a `Post` is judged by the supervisor."""
+    """One worker in the heartbeat file. Times are those of `time.monotonic`. The code that waits for it
+    decides when it has failed; of a `Post` the supervisor does."""
 
     def __init__(self, name: str, worker: Worker) -> None:
         self.name, self.worker = name, worker

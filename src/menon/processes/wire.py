@@ -19,6 +19,10 @@ from typing import Any, NamedTuple
 HEADER = struct.Struct("!cIQ")
 """Kind, length of the JSON, length of the bytes."""
 MESSAGE, ERROR = b"m", b"e"
+ALIGNED = 16
+"""The JSON is filled up to a multiple of so many bytes, so that numbers can be used where they arrive."""
+FIRST = 2**24
+"""Bytes that are claimed for a message before any of it is there."""
 
 
 class Closed(Exception):
@@ -49,12 +53,14 @@ class RemoteError(Exception):
 class Message(NamedTuple):
     data: Any
     """Anything that JSON can hold."""
-    body: bytes = b""
+    body: bytes | memoryview = b""
+    """One that was received may be written to, and begins at a multiple of `ALIGNED` bytes."""
 
 
-def encode(data: Any, body: bytes = b"", kind: bytes = MESSAGE) -> bytes:
+def encode(data: Any, body: bytes | memoryview = b"", kind: bytes = MESSAGE) -> bytes:
     """A message as it is sent. TypeError or ValueError if JSON cannot hold `data`."""
     head = json.dumps(data).encode()
+    head += b" " * (-len(head) % ALIGNED)
     return HEADER.pack(kind, len(head), len(body)) + head + body
 
 
@@ -67,7 +73,7 @@ class Connection:
     def __init__(self, end: socket.socket) -> None:
         self.socket = end
 
-    def send(self, data: Any, body: bytes = b"") -> None:
+    def send(self, data: Any, body: bytes | memoryview = b"") -> None:
         self.write(encode(data, body))
 
     def write(self, encoded: bytes, end: float | None = None) -> None:
@@ -87,7 +93,7 @@ class Connection:
         data = json.loads(encoded[:head])
         if kind == ERROR:
             raise RemoteError(*data)
-        return Message(data, encoded[head:])
+        return Message(data, memoryview(encoded)[head:])
 
     def waiting(self) -> bool:
         """Whether `receive` would find something at once: a message, or the end of the connection."""
@@ -122,22 +128,24 @@ class Connection:
     def close(self) -> None:
         self.socket.close()
 
-    def _read(self, size: int, end: float | None) -> bytes:
+    def _read(self, size: int, end: float | None) -> bytearray:
         """Exactly `size` bytes: the next message, and descriptors sent after this one, stay in the socket."""
-        pieces: list[bytes] = []
-        while size:
+        buffer, there = bytearray(min(size, FIRST)), 0
+        while there < size:
+            if there == len(buffer):
+                buffer.extend(bytes(min(there, size - there)))
             self._set_limit(end)
             try:
-                piece = self.socket.recv(min(size, 1 << 20))
+                with memoryview(buffer) as view:
+                    count = self.socket.recv_into(view[there:])
             except TimeoutError:
                 raise
             except OSError as error:
                 raise Closed(str(error)) from None
-            if not piece:
+            if not count:
                 raise Closed("end of stream")
-            pieces.append(piece)
-            size -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            there += count
+        return buffer
 
     def _set_limit(self, end: float | None) -> None:
         if end is not None:

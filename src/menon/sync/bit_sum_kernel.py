@@ -1,12 +1,15 @@
 """The sum of `fingerprint.bit_sum` on a CPU, compiled by numba: one pass over the numbers, where PyTorch
 writes down their products of 64 bits first. On one core it is four to five times as fast."""
 
+import ctypes
 from functools import cache
 from types import FunctionType
 from typing import Any
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 
 def _bit_sum(numbers, column_factors, row_factors):
@@ -18,6 +21,21 @@ def _bit_sum(numbers, column_factors, row_factors):
             sums += np.uint64(np.int64(part[place])) * column_factors[place]
         total += sums * row_factors[row]
     return total
+
+
+def bit_sum(flat: Tensor, column_factors: Tensor, row_factors: Tensor) -> int:
+    """The sum of contiguous integers on a CPU."""
+    name = str(flat.dtype).removeprefix("torch.")
+    factors = (array_at(factor, "uint64") for factor in (column_factors, row_factors))
+    return int(kernel(name)(array_at(flat, name), *factors))
+
+
+def array_at(flat: Tensor, dtype: str) -> NDArray[Any]:
+    """The memory of a contiguous tensor. After `Tensor.numpy` the tensor could not give it back, as learner
+    and sampler do that take turns."""
+    if not flat.numel():
+        return np.empty(0, dtype)
+    return np.frombuffer((ctypes.c_char * flat.nbytes).from_address(flat.data_ptr()), dtype)
 
 
 @cache

@@ -1,9 +1,8 @@
 """Fingerprints of weights: equal fingerprints mean equal bits."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,10 +47,8 @@ def bit_sum(weight: Tensor) -> int:
     flat = (torch.view_as_real(flat).flatten() if flat.is_complex() else flat).view(BITS[flat.element_size()])
     rows = -(-flat.numel() // COLUMNS)
     column_factor, row_factor = factors(COLUMNS, 0, flat.device), factors(rows, 1, flat.device)
-    if flat.device.type == "cpu" and (compiled := compiled_for(flat.dtype)) is not None:
-        each = (factor.numpy().view("uint64") for factor in (column_factor, row_factor))
-        return int(compiled(flat.numpy(), *each))
-    return sum_by_torch(flat, column_factor, row_factor)
+    compiled = compiled_sum() if flat.device.type == "cpu" else None
+    return (compiled or sum_by_torch)(flat, column_factor, row_factor)
 
 
 def sum_by_torch(flat: Tensor, column_factor: Tensor, row_factor: Tensor) -> int:
@@ -68,13 +65,13 @@ def sum_by_torch(flat: Tensor, column_factor: Tensor, row_factor: Tensor) -> int
     return total % 2**64
 
 
-def compiled_for(dtype: torch.dtype) -> Any:
+def compiled_sum() -> Callable[[Tensor, Tensor, Tensor], int] | None:
     """The same, compiled; None where numba is not installed, as it may not be beside another engine."""
     try:
-        from menon.sync.bit_sum_kernel import kernel
+        from menon.sync.bit_sum_kernel import bit_sum
     except ImportError:
         return None
-    return kernel(str(dtype).removeprefix("torch."))
+    return bit_sum
 
 
 @cache
