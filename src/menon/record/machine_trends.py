@@ -209,15 +209,21 @@ def same_weights(lines: Lines) -> Sign | None:
 
 def memory_growth(lines: Lines, settings: Settings) -> Sign | None:
     """The memory of the run's processes grows from step to step and does not settle."""
-    values = known(lines[WARM_UP:], "memory/gib")
-    if values is None or len(values) < LEAST_STEPS:
+    count, half = len(lines) - WARM_UP, WARM_UP + (len(lines) - WARM_UP) // 2
+    if count < LEAST_STEPS:
         return None
-    begin, middle, end = (
-        sorted(part)[len(part) // 2] for part in (values[:3], values[len(values) // 2 - 1 :][:3], values[-3:])
-    )
-    rising = sum(b > a for a, b in pairwise(values)) / (len(values) - 1)
+    parts = [
+        known(part, "memory/gib")
+        for part in (lines[WARM_UP : WARM_UP + 3], lines[half - 1 : half + 2], lines[-3:])
+    ]
+    if any(part is None for part in parts):
+        return None
+    begin, middle, end = (sorted(part)[len(part) // 2] for part in parts if part is not None)
     grown = end - begin
-    if grown < max(GROWTH * begin, GROWTH_GIB) or rising < 0.75 or end - middle < grown / 3:
+    if grown < max(GROWTH * begin, GROWTH_GIB) or end - middle < grown / 3:
+        return None
+    values = known(lines[WARM_UP:], "memory/gib")
+    if values is None or sum(b > a for a, b in pairwise(values)) < 0.75 * (len(values) - 1):
         return None
     each = grown / (len(values) - 2)
     return Sign(

@@ -18,7 +18,7 @@ from menon.study.diagnosis import Diagnosis, Finding, diagnose
 from menon.study.listing import WRONG
 
 MUCH = 8 * 2**20
-"""Bytes of answers from which on a process of its own is worth its start."""
+"""Bytes of a run's files from which on a process of its own is worth its start."""
 POLITE = 10
 """Niceness of that process: pages, and a training on this machine, come first."""
 
@@ -61,10 +61,13 @@ def worker() -> Handler:
 
 
 def size_of(view: RunView) -> int:
-    """Bytes of the answers of training."""
-    with suppress(OSError), os.scandir(view.layout.transcripts) as entries:
-        return sum(one.stat().st_size for one in entries)
-    return 0
+    """Bytes of the numbers and the answers of training."""
+    found = 0
+    with suppress(OSError):
+        found += view.layout.metrics.stat().st_size
+        with os.scandir(view.layout.transcripts) as entries:
+            found += sum(one.stat().st_size for one in entries)
+    return found
 
 
 def findings_of(view: RunView) -> dict:
