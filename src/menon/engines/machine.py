@@ -14,8 +14,8 @@ MiB in fp32, in each process) are worth their memory."""
 
 AT_ONCE = 512
 """The most tokens of a pass of a large model on a CPU, those of a prompt once for all its answers. Larger
-passes take more memory and, within a few per cent, as long; smaller ones read and write the weights and their
-gradients too often."""
+passes take more memory and save less than a tenth of the time; smaller ones read and write the weights and
+their gradients too often."""
 
 PACKED = 2**32
 """The most bytes of a model's matrices that a CPU decodes with packed copies, a second time in memory."""
