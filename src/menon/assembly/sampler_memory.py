@@ -9,8 +9,9 @@ from menon.engine_settings import VLLM, Engine
 from menon.engines.machine import free_bytes
 from menon.engines.piece_files import PIECE
 
-VLLM_LIBRARIES = 2**30
-"""Bytes of vLLM's process besides weights, keys and values, once it has written."""
+VLLM_LIBRARIES = 7 * 2**27
+"""Bytes of vLLM's process besides weights, keys and values: 0.77 GiB with the built-in base, 0.85 to 0.89
+with a model of 135 M weights (benchmarks/results/sync.md)."""
 
 
 def of_vllm(engine: Engine, parameters: int, largest: int) -> dict[str, int]:
