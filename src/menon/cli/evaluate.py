@@ -79,9 +79,10 @@ def as_in_the_run(config: "EvalConfig") -> list[str]:
             f"reward {reward}"
         )
     if part is not None:
+        answer = "what the program prints" if environment == "agent" else "what the policy wrote"
         lines.append(
             f"  in turns   {environment}, at most {config.max_turns} turns; the reward reads "
-            + ("what the policy wrote" if config.graded_text == "policy" else "the observations too")
+            + (answer if config.graded_text == "policy" else "the observations too")
         )
     return lines
 

@@ -496,7 +496,9 @@ def test_a_run_with_an_agent_resumes_bit_for_bit_and_is_evaluated_with_it(tmp_pa
     assert any("=" in one["graded_text"] for one in whole)
     capsys.readouterr()
     assert main(["eval", "whole", "n=3", "threads=1"]) == 0
-    assert "environment agent" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "environment agent" in said
+    assert "the reward reads what the program prints" in said
     assert main(["eval", "base", "task=chain_sum", *agent, "n=3", "threads=1"]) == 0
 
 
