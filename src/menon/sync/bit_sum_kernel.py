@@ -35,7 +35,8 @@ def array_at(flat: Tensor, dtype: str) -> NDArray[Any]:
     and sampler do that take turns."""
     if not flat.numel():
         return np.empty(0, dtype)
-    return np.frombuffer((ctypes.c_char * flat.nbytes).from_address(flat.data_ptr()), dtype)
+    whole: Any = (ctypes.c_char * flat.nbytes).from_address(flat.data_ptr())
+    return np.frombuffer(whole, dtype)
 
 
 @cache
