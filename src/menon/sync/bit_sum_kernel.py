@@ -35,8 +35,8 @@ def array_at(flat: Tensor, dtype: str) -> NDArray[Any]:
     and sampler do that take turns."""
     if not flat.numel():
         return np.empty(0, dtype)
-    memory: Any = (ctypes.c_char * flat.nbytes).from_address(flat.data_ptr())
-    return np.frombuffer(memory, dtype)
+    whole: Any = (ctypes.c_char * flat.nbytes).from_address(flat.data_ptr())
+    return np.frombuffer(whole, dtype)
 
 
 @cache
