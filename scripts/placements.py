@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
+from menon.record.layout import Layout
 from menon.record.reader import RunView
 from menon.study.seeds import half_width
 
@@ -54,8 +55,8 @@ def main() -> int:
 
 def trained(out: Path, settings: Sequence[str]) -> RunView:
     """The finished run in a folder; it is begun, or resumed, if it is not."""
-    if not (out / "report.json").exists():
-        begun = (out / "run.json").exists()
+    if not Layout(out).report.exists():
+        begun = Layout(out).about.exists()
         words = ["--resume", str(out)] if begun else ["grpo", f"out={out}", *settings]
         out.parent.mkdir(parents=True, exist_ok=True)
         with (out.parent / f"{out.name}.log").open("a") as log:

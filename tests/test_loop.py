@@ -106,7 +106,8 @@ def test_the_named_parts_of_a_step_are_nearly_all_of_its_time(whole):
 def test_evaluating_more_or_less_often_changes_nothing_else(whole, tmp_path):
     drive(tmp_path / "run", tiny_run(evaluate_every=1))
     seldom, often = (but_best(traces(path)) for path in (whole, tmp_path / "run"))
-    assert seldom.pop("evaluations.jsonl") != often.pop("evaluations.jsonl")
+    for name in ("evaluations.jsonl", "evaluations.index"):
+        assert seldom.pop(name) != often.pop(name)
     more = {f"evaluations/step_00000{step}.parquet" for step in (1, 3)}
     assert often.keys() - seldom.keys() == more
     assert seldom == {name: trace for name, trace in often.items() if name not in more}

@@ -231,12 +231,12 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     parallel, and of the one that is being added; a copy of the weights for a sampler in bfloat16, and of the
     matrices for each of its processes; the reference. With an adapter only it has gradient and moments, the
     reference and a critic share the frozen weights, and the sampler has merged copies of the matrices that it
-    changes. What forward passes of `tokens_at_once` keep for their
-    backward pass (8 hidden and 4 intermediate numbers, keys and values a token and layer: a Llama block with
-    fused attention); a chunk of logits three times; keys and values of all slots, with answers of full length
-    and prompts of `PROMPT` tokens, and of whole trees with the record of their nodes; the libraries. Passes
-    share `tokens_per_forward` and processes share the slots, so these do not grow with their number. In place
-    of the built-in sampler's, what vLLM's process holds (`sampler_memory`).
+    changes. What forward passes of `tokens_at_once` keep for their backward pass (8 hidden and 4 intermediate
+    numbers, keys and values a token and layer: a Llama block with fused attention); a chunk of logits three
+    times; keys and values of all slots, with answers of full length and prompts of `PROMPT` tokens, and of
+    whole trees with the record of their nodes; the libraries. Passes share `tokens_per_forward` and processes
+    share the slots, so these do not grow with their number. In place of the built-in sampler's, what vLLM's
+    process holds (`sampler_memory`).
 
     A large model on a CPU keeps less of a token (2 intermediate numbers in fp32, and keys and values of a
     prompt for several answers) and its logits once. Its sampler's packed copies and caches are freed before
@@ -254,14 +254,12 @@ def memory(config: RunConfig, shape: ModelSize) -> dict[str, float]:
     copied = own * shape.copied <= machine.PACKED if here else shape.copied <= machine.SMALL
     # In fp32, see `decoder.causal`.
     attention = (number - own) * here * (2 * shape.layers * shape.hidden + shape.kv)
-    fewest = models.policy.updates_per_step
-    if models.critic is not None:
-        fewest = min(fewest, models.critic.updates_per_step)
+    fewest = min(one.updates_per_step for one in (models.policy, models.critic) if one is not None)
     around = around_of(config.source, config.control.seed)
     writes = config.asks and isinstance(engine.sampler, Builtin)
     keys = key_bytes(config.source.rollout, around, PROMPT, cached, engine.slots) if writes else 0
-    longest = PROMPT + around.sampling.max_new_tokens
-    tokens = tokens_at_once(most_tokens(engine, shape), sizes(config).step.sequences / fewest, longest)
+    sequences, longest = sizes(config).step.sequences / fewest, PROMPT + around.sampling.max_new_tokens
+    tokens = tokens_at_once(most_tokens(engine, shape), sequences, longest)
     held = held_by(models, engine.dtype, shape, learning)
     packed = workers * own * shape.copied * copied
     found: dict[str, Any] = {

@@ -27,7 +27,7 @@ def runs(words: Sequence[str]) -> int:
     with 95 % intervals over the questions, the last number of training, minutes, and the signs that nothing
     was learned. Settings that are not the same in all runs have columns of their own, except where the name
     of the recipe says it all. Without a folder those in runs/. Below it is what the worker processes of a run
-    have to do, or last had to do, if it died (menon show RUN says more).
+    have to do, or last had to do if it died.
 
     --json prints the lines as a JSON list and nothing else.
     sort=COLUMN orders the lines, sort=-COLUMN from the largest down; csv=FILE writes them to a file too.

@@ -12,6 +12,8 @@ from torch import Tensor
 SMALLEST, FEWEST = 32, 256
 """Positions of the first block; the second number is for a cache with few blocks."""
 
+LINE = 64
+"""Bytes of a cache line."""
 WORTH = 1024
 """Positions that rows with the same beginning must spare for it to be read for all of them at once: what the
 calls for it cost."""
@@ -179,11 +181,14 @@ class BlockCache:
 
 def zeros(rows: int, like: Tensor) -> Tensor:
     """[rows, width of `like`] zeros. On a CPU the system gives memory to what is written to alone: of an
-    answer that ends early, and of rows that are done while others go on, most never is."""
+    answer that ends early, and of rows that are done while others go on, most never is. It begins at a cache
+    line, as PyTorch's own memory does: sums of a product may depend on where its numbers lie."""
     if like.device.type != "cpu":
         return like.new_zeros(rows, like.shape[1])
-    width = like.shape[1] * like.element_size()
-    return torch.from_numpy(np.zeros((rows, width), dtype=np.uint8)).view(like.dtype)
+    size = rows * like.shape[1] * like.element_size()
+    memory = torch.from_numpy(np.zeros(size + LINE, dtype=np.uint8))
+    begin = -memory.data_ptr() % LINE
+    return memory[begin : begin + size].view(like.dtype).view(rows, like.shape[1])
 
 
 def block_sizes(capacity: int, few: bool = False) -> list[int]:

@@ -77,7 +77,7 @@ def _put(array, place, number):
     return plain
 
 
-@numba.njit(fastmath=FAST)
+@numba.njit(inline="always")  # see `draw_kernel.masses`
 def inverse_rms(x, eps):
     """One over the root of the mean square of [d]."""
     total = np.float32(0)

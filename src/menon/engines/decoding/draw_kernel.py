@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from menon.engines.decoding.cpu_kernels import FAST, array_of, compiled, wide
+from menon.engines.decoding.cpu_kernels import array_of, compiled, wide
 from menon.engines.decoding.row_threads import in_parts
 
 PIECE = 256
@@ -38,7 +38,7 @@ def exp(x):
     return series * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@numba.njit(fastmath=FAST)
+@numba.njit(inline="always")
 def masses(row, most, warm, pieces):
     """The exponentials e of a row, at the temperature 1 / `warm` and with 1 for the largest: their sums in
     `pieces` of `PIECE`; returns the sum of e * log e."""
