@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--vllm", required=True, help="the interpreter of an environment that has vLLM")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--ranks", type=int, default=2)
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     placed = ["placement=ray", "sampler=vllm", f"sampler.python={asked.vllm}", f"ranks={asked.ranks}"]
     kinds: dict[str, list[str]] = {"single": [], "placed": placed}
     found: dict[str, list[RunView]] = {kind: [] for kind in kinds}
