@@ -74,6 +74,7 @@ def test_memory_and_arguments_follow_from_the_run():
     assert made["max_model_len"] == 128
     assert made["logprobs_mode"] == "processed_logprobs"
     assert made["enforce_eager"] is True
+    assert made["enable_chunked_prefill"] is False
     assert "weight_transfer_config" not in made
     broadcast = arguments_of(VLLM(python="x", weights="broadcast"), Engine(), model, 1)
     assert broadcast["weight_transfer_config"] == {"backend": "menon"}

@@ -29,9 +29,10 @@ from menon.sync.to_engine import Carries, ToEngine
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MOST_CACHE = 2**33
 """Bytes of keys and values that an engine gets where no setting says it."""
-CPU_BLOCK = 32
-"""Tokens of a block of the prefix cache on a CPU, where vLLM's own choice is 128: longer than many prompts
-here, which then would share nothing."""
+ON_CPU = {"block_size": 32, "enable_chunked_prefill": False}
+"""Arguments on a CPU. vLLM's own block of the prefix cache has 128 tokens there: more than many prompts here,
+which then would share nothing. A prompt that is read in pieces ends vLLM where answers have seeds: it turns the
+random numbers back, which those of a CPU cannot be."""
 
 
 def check_before(source: OnlineSource, engine: Engine) -> None:
@@ -155,7 +156,7 @@ def arguments_of(setting: VLLM, engine: Engine, model: PreTrainedModel, cache: i
         "kv_cache_memory_bytes": cache,
         "worker_extension_cls": "menon.engines.vllm_worker.WorkerWeights",
         **({} if context is None else {"max_model_len": int(context)}),
-        **({"block_size": CPU_BLOCK} if model.device.type == "cpu" else {}),
+        **(ON_CPU if model.device.type == "cpu" else {}),
         **({"weight_transfer_config": {"backend": "menon"}} if broadcast else {}),
         **setting.arguments,
     }
