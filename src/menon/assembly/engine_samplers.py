@@ -31,8 +31,8 @@ MOST_CACHE = 2**33
 """Bytes of keys and values that an engine gets where no setting says it."""
 ON_CPU = {"block_size": 32, "enable_chunked_prefill": False}
 """Arguments on a CPU. vLLM's own block of the prefix cache has 128 tokens there: more than many prompts here,
-which then would share nothing. A prompt that is read in pieces ends vLLM where answers have seeds: it turns the
-random numbers back, which those of a CPU cannot be."""
+which then would share nothing. A prompt that is read in pieces ends vLLM where answers have seeds, because it
+turns their random numbers back, and those of a CPU cannot be."""
 
 
 def check_before(source: OnlineSource, engine: Engine) -> None:
