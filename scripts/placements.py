@@ -6,23 +6,31 @@ Each seed is trained twice by the real command, into FOLDER: `single-SEED` with 
 and `placed-SEED` with `placement=ray sampler=vllm ranks=N` beside them. Runs that are finished already are
 taken as they are, so the same command goes on where it was stopped.
 
-The table has the held-out accuracy before and after with 95 % intervals over the questions, the seconds of
-the steps, and the publication's share of them. `within_noise` is true if 0 is in the interval of the mean
-difference after training: the wider one of that over the questions of all seeds and, with two seeds or more,
+The table has the held-out accuracy before and after as the runs measured it, one answer to each question by
+their own sampler, with 95 % intervals over the questions; the seconds of the steps, and the publication's
+share of them. Two samplers draw other answers, and those of one seed are the same draws in every run. So what
+was learned is compared by eight answers of the built-in sampler to each question. `within_noise` is true if 0
+is in the interval of the mean difference: the wider one of that over questions and, with two seeds or more,
 that over the seeds.
 """
 
 import argparse
-import math
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
+import menon
+from menon.eval.compare import compare_results
+from menon.eval.config import read_result
+from menon.eval.run import Item
 from menon.record.layout import Layout
 from menon.record.reader import RunView
 from menon.study.seeds import half_width
+
+K = 8
+"""Answers to each question by which runs are compared."""
 
 
 def main() -> int:
@@ -82,20 +90,20 @@ def accuracy(numbers: dict[str, float]) -> str:
     return f"{numbers['accuracy']:.3f} ({low:.3f} to {high:.3f})"
 
 
+def answered(run: RunView) -> list[Item]:
+    """`K` answers of the trained policy to each held-out question, written by the built-in sampler."""
+    file = run.path.with_name(f"{run.path.name}.json")
+    if not file.exists():
+        menon.evaluate(str(run.path), k=K, threads=1, out=str(file))
+    return read_result(file)[1]
+
+
 def difference(one: Sequence[RunView], other: Sequence[RunView]) -> tuple[float, float]:
     """The mean of `other` - `one` after training, and half the width of its interval."""
-    after = [[(run.report or {})["after"] for run in runs] for runs in (one, other)]
-    each = [b["accuracy"] - a["accuracy"] for a, b in zip(*after, strict=True)]
-    variance = sum(
-        mean(run["accuracy"] for run in runs)
-        * (1 - mean(run["accuracy"] for run in runs))
-        / sum(run["n"] for run in runs)
-        for runs in after
-    )
-    half = 1.96 * math.sqrt(variance)
-    if len(each) > 1:
-        half = max(half, half_width(each))
-    return mean(each), half
+    found = [compare_results(answered(a), answered(b)) for a, b in zip(one, other, strict=True)]
+    each = [pair.difference for pair in found]
+    half = mean((pair.high - pair.low) / 2 for pair in found)
+    return mean(each), max(half, half_width(each)) if len(each) > 1 else half
 
 
 if __name__ == "__main__":
