@@ -1,6 +1,6 @@
 """Zero-RL on a real model, seed by seed, from the model's own first answers to its last.
 
-    python scripts/real_model.py FOLDER [--task sums] [--seeds 3] [--steps 16] [--out runs/real_model]
+    python scripts/real_model.py FOLDER [--task sums] [--seeds 3] [--steps 40] [--out runs/real_model]
     python scripts/real_model.py FOLDER --task words
     python scripts/real_model.py FOLDER --task gsm8k --rows gsm8k_train.jsonl
 
@@ -43,7 +43,7 @@ SETTINGS: dict[str, Any] = {
     "template": "chat",
     "prompts_per_step": 16,
     "samples_per_prompt": 8,
-    "learning_rate": 4e-5,
+    "learning_rate": 2e-5,
     "report_questions": 0,
     "save_every": 0,
 }
@@ -69,7 +69,7 @@ def main() -> None:
     asked.add_argument("--task", choices=[task.name for task in TASKS], default="sums")
     asked.add_argument("--rows", type=Path, help="the rows of gsm8k")
     asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--steps", type=int, default=16)
+    asked.add_argument("--steps", type=int, default=40)
     asked.add_argument("--out", type=Path, default=Path("runs/real_model"))
     given = asked.parse_args()
     task = next(task for task in TASKS if task.name == given.task)
