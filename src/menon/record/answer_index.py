@@ -19,14 +19,11 @@ from numpy.typing import NDArray
 from menon.record import disk
 from menon.record.answer_numbers import NUMBERS, TEXTS, numbers_of, texts_of
 from menon.record.layout import index_file
+from menon.unpacking import FREE, TIMES
 
 HEAD = struct.Struct("<8s6Q")
 """`MARK`; step; bytes of its transcript; and of numbers and of texts each the bytes here and unfolded."""
 MARK = b"answers1"
-UNFOLDS = 100
-"""A part that claims to unfold to more than so many times its size, and to more than `FREE` bytes, is
-damage."""
-FREE = 64 << 20
 NO_TEXT, NO_COLUMN = -1, -2
 """What stands for the length of a text that is null, and of one whose column the transcript lacks."""
 
@@ -157,7 +154,8 @@ def as_table(data: bytes, count: int) -> pa.Table:
 
 
 def unfolded(packed: bytes, size: int) -> bytes:
-    """What was compressed to `packed`. ValueError for a size that is none."""
-    if size > max(UNFOLDS * len(packed), FREE):
+    """What was compressed to `packed`. ValueError for a size that is none: more than `menon.unpacking` lets a
+    file of these bytes have."""
+    if size > max(TIMES * len(packed), FREE):
         raise ValueError(f"{len(packed)} bytes do not unfold to {size}")
     return pa.Codec("zstd").decompress(packed, decompressed_size=size, asbytes=True) if size else b""
