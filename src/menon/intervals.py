@@ -8,6 +8,8 @@ from menon.streams import stream
 DRAWS = 1000
 """Bootstrap draws of an interval."""
 LEVEL = 0.95
+NORMAL = 1.959963984540054
+"""The 97.5 % quantile of the standard normal distribution."""
 
 Floats = NDArray[np.float64]
 

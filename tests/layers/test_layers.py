@@ -51,6 +51,7 @@ MAY: dict[str, set[str]] = {
     "task_tests": set(),
     "printable": {"rich"},
     "unpacking": {"menon.errors", "pyarrow"},
+    "compiled": {"numba"},
     "streams": {"numpy"},
     "intervals": {"numpy", "menon.streams"},
     "truth": {"menon.types", "menon.errors"},
@@ -81,7 +82,7 @@ MAY: dict[str, set[str]] = {
     | {"verifiers", "aiohttp", "httpx", "menon.openai_api", "starlette", "uvicorn"}
     | PROTOCOLS,
     "update": DATA | {"menon.update"} | PROTOCOLS,
-    "sync": DATA | {"menon.sync", "numba"} | PROTOCOLS,
+    "sync": DATA | {"menon.sync", "menon.compiled"} | PROTOCOLS,
     "source": DATA | {"menon.source"} | PROTOCOLS,
     "record": DATA
     | {"menon.record", "menon.state_codec", "menon.settings", "menon.intervals", "menon.__version__"}
@@ -104,7 +105,10 @@ MAY: dict[str, set[str]] = {
     "engines": DATA
     | {
         f"menon.{part}"
-        for part in ("update", "rollout", "sync", "processes", "http", "engines", "limit", "state_codec")
+        for part in (
+            *("update", "rollout", "sync", "processes", "http", "engines", "limit", "state_codec"),
+            "compiled",
+        )
     }
     | {
         "transformers",

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from menon.errors import UserError
+from menon.intervals import NORMAL
 from menon.record.reader import StepFiles
 from menon.record.sign import Sign
 from menon.settings import setting
@@ -18,8 +19,6 @@ ALARMS = 0.05
 """Most of the runs that lose nothing in which this may be said, over all their evaluations."""
 PART = 0.25
 """Share of what was gained since the first evaluation that a loss must take away."""
-HALF = 1.959964
-"""Half the width of a 95 % interval in standard errors."""
 
 Line = Mapping[str, Any]
 Scores = Mapping[Any, float]
@@ -70,7 +69,7 @@ def errors_between(before: Line, now: Line, name: str, scores: Callable[[Line], 
     if any(end is None for end in ends):
         return None
     low, high, low_now, high_now = (float(end) for end in ends if end is not None)
-    error = math.hypot(high - low, high_now - low_now) / (2 * HALF)
+    error = math.hypot(high - low, high_now - low_now) / (2 * NORMAL)
     return float(before[name] - now[name]) / error if error else None
 
 

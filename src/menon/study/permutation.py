@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from menon.intervals import interval_of_share
+from menon.intervals import NORMAL, interval_of_share
 from menon.streams import stream
 from menon.study.seeds import t_quantile
 
@@ -27,8 +27,6 @@ MOST = 20_000
 SAMPLED = 9_999
 DRAWS = 2_000
 """Bootstrap draws of an interval."""
-NORMAL = 1.959963984540054
-"""The 97.5 % quantile of the standard normal distribution."""
 PAIRS = 6
 """Fewest pairs with which seeds are compared pair by pair: 2 / 2^6 is the first p below `LEVEL`."""
 SAME = 1e-9

@@ -3,13 +3,13 @@ writes down their products of 64 bits first. On one core it is four to five time
 
 import ctypes
 from functools import cache
-from types import FunctionType
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from menon.compiled import compiled
 
 
 def _bit_sum(numbers, column_factors, row_factors):
@@ -41,12 +41,5 @@ def array_at(flat: Tensor, dtype: str) -> NDArray[Any]:
 
 @cache
 def kernel(dtype: str) -> Any:
-    """The compiled function for integers of this type, such as int32. Each has a name of its own: two
-    processes that keep two signatures of one function on disk at a time may mix them up."""
-    own = FunctionType(_bit_sum.__code__, _bit_sum.__globals__, f"_bit_sum_{dtype}")
-    own.__qualname__ = own.__name__
-    signature = f"uint64({dtype}[::1], uint64[::1], uint64[::1])"
-    try:
-        return numba.njit(signature, nogil=True, cache=True)(own)
-    except RuntimeError:  # no folder for the cache is writable
-        return numba.njit(signature, nogil=True)(own)
+    """The compiled function for integers of this type, such as int32."""
+    return compiled(_bit_sum, dtype, f"uint64({dtype}[::1], uint64[::1], uint64[::1])")

@@ -4,7 +4,6 @@ attends to. Numbers are fp32, or bfloat16 seen as uint16, which numba does not k
 fp32. A row's bits depend on no other row.
 """
 
-from types import FunctionType
 from typing import Any
 
 import numba
@@ -13,30 +12,19 @@ import torch
 from numba.extending import overload
 from torch import Tensor
 
+from menon.compiled import compiled as by_kind
+
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 """Optimisations that the compiler may use: sums may be vectorised. NaN and infinities keep their meaning."""
 
 
 def compiled(function: Any) -> dict[torch.dtype, Any]:
-    """The compiled function by the dtype of the weights. Each is compiled at its first call, and cached on
-    disk if a folder is writable.
-
-    One for each: two processes that keep two signatures of one function at a time may leave an index on disk
-    that mixes them up.
-    """
+    """The compiled function by the dtype of the weights (`menon.compiled`). Each is compiled at its first
+    call."""
     return {
-        dtype: _compiled(function, str(dtype).removeprefix("torch."))
+        dtype: by_kind(function, str(dtype).removeprefix("torch."), fastmath=FAST)
         for dtype in (torch.float32, torch.bfloat16)
     }
-
-
-def _compiled(function: Any, name: str) -> Any:
-    own = FunctionType(function.__code__, function.__globals__, function.__name__)
-    own.__qualname__ = f"{function.__qualname__}_{name}"
-    try:
-        return numba.njit(own, fastmath=FAST, nogil=True, cache=True)
-    except RuntimeError:
-        return numba.njit(own, fastmath=FAST, nogil=True)
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
