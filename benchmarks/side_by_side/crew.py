@@ -107,7 +107,8 @@ class Worker:
 
 
 class Crew:
-    """Workers by process, started when first asked for. `with Crew() as crew:` ends them all."""
+    """Workers by process, started when first asked for, and anew when asked after they have ended. `with
+    Crew() as crew:` ends them all."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="menon-bench-")
@@ -118,7 +119,11 @@ class Crew:
     def ask(self, process: Process, **request: Any) -> dict[str, Any]:
         if process.name not in self._workers:
             self._workers[process.name] = Worker(process, self.folder)
-        return self._workers[process.name](**request)
+        try:
+            return self._workers[process.name](**request)
+        except UserError:
+            self._workers.pop(process.name).close()
+            raise
 
     def keep(self, processes: list[Process]) -> None:
         """Ends the workers of all other processes, to free the memory of settings that lost a scan."""

@@ -16,8 +16,8 @@ from transformers import (
 
 from side_by_side.channel import serve
 
-CACHE_BLOCKS = 4096
-"""Pages of 32 tokens: room for every answer of the largest case at once."""
+PAGE = 32
+"""Tokens of a page of the cache of continuous batching."""
 
 
 class RowStops(StoppingCriteria):
@@ -111,9 +111,10 @@ def continuous(
 ) -> list[list[int]]:
     """The answers' tokens, each of its own length. What `generate_batch` does, but that gives all requests
     one limit."""
-    settings = settings or ContinuousBatchingConfig(
-        page_size=32, num_blocks=CACHE_BLOCKS, max_batch_tokens=2048
-    )
+    pages = sum(
+        -(-(len(tokens) + limit) // PAGE) + 1 for tokens, limit in zip(given, limits, strict=True)
+    )  # room for all answers at once
+    settings = settings or ContinuousBatchingConfig(page_size=PAGE, num_blocks=pages, max_batch_tokens=2048)
     names: list[str | None] = []
     found: dict[str, list[int]] = {}
     manager_of = model.continuous_batching_context_manager

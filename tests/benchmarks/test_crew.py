@@ -46,6 +46,17 @@ def test_workers_are_shared_by_equal_processes_and_stopped_between_requests(crew
     assert crew.ask(other)["pid"] == three["pid"]
 
 
+def test_a_worker_that_has_ended_is_started_again(crew):
+    """A setting that took too much memory must not end the turns of the same side's best setting."""
+    side = Process("echo_side", {"word": "a"})
+    first = crew.ask(side)
+    with pytest.raises(UserError, match="has ended"):
+        crew.ask(side, die=True)
+    again = crew.ask(side)
+    assert again["word"] == "a"
+    assert again["pid"] != first["pid"]
+
+
 def test_how_threads_wait_is_not_passed_on(crew, monkeypatch):
     """What suits one side may cost another half of its speed."""
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
