@@ -138,8 +138,7 @@ class Writer:
     def _fits(self, job: Job) -> bool:
         """Whether there is memory for an answer of this length; if not, it ends with the sampler's error, and
         the others go on."""
-        request = job.request
-        size = len(request.prompt.tokens) + len(request.prefix) + request.sampling.max_new_tokens
+        size = job.request.most_tokens
         if size > self.longest:
             try:
                 self.most, self.longest = self.sampler.most_in_each(size), size

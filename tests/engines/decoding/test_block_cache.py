@@ -107,6 +107,18 @@ def test_room_that_nothing_is_written_to_takes_no_memory():
     assert psutil.Process().memory_info().rss - before < 2**26
 
 
+def test_more_rows_keep_what_is_there_and_copy_no_more():
+    """Room for a long answer that ended early must not take memory because rows are added."""
+    found, starts = filled([40, 3, 70, 33, 90])
+    found.reserve(2**22 // found.each)
+    before = psutil.Process().memory_info().rss
+    found.grow(4 * ROWS, 90)
+    assert psutil.Process().memory_info().rss - before < found.nbytes / 8
+    for row, start in enumerate(starts):
+        assert torch.equal(found.start(row, start.shape[3]), start)
+    assert not found.start(ROWS, 90).any()
+
+
 def test_results_do_not_depend_on_what_was_here_before():
     lengths = [40, 3, 70, 33, 90]
     starts = [random(LAYERS, 2, HEADS, length, D) for length in lengths]

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
+from menon.engines.decoding.decoder_slots import DecoderSlots
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.errors import UserError
 from menon.streams import stream
@@ -189,6 +190,21 @@ def test_a_beginning_is_computed_once_for_its_group():
     sampler = sampler_of(model, 2)
     written = sum(len(c.tokens) for c in written_by(sampler, mixed))
     assert sampler.computed_tokens == 99 + 49 + written
+
+
+def test_the_room_of_a_cache_is_there_before_the_first_token(monkeypatch):
+    """Growing on the way would hold keys and values twice."""
+    sampler, steps = sampler_of(tiny_model(vocab=V)), []
+    decode = DecoderSlots.decode
+
+    def watched(slots: DecoderSlots, token: Any, position: Any) -> Any:
+        steps.append(slots.cache.capacity)
+        return decode(slots, token, position)
+
+    written_by(sampler, [Request(prompt(0, [1, 2]), Sampling(max_new_tokens=1))])  # its check of the model
+    monkeypatch.setattr(DecoderSlots, "decode", watched)
+    written_by(sampler, [Request(prompt(0, [1, 2]), Sampling(max_new_tokens=most)) for most in (3, 100)])
+    assert set(steps) == {128}
 
 
 def test_an_answer_ends_with_its_stop_string():

@@ -92,13 +92,14 @@ class BlockCache:
         self.begins = self.borders[:-1] * self.each + piece * sizes
         """[layers, 2, blocks]: the row of `memory` where a block of a layer's keys or values begins."""
 
-    def grow(self, rows: int) -> None:
-        """Makes room for `rows` rows, more than there are; existing rows keep their keys and values."""
-        before, (layers, two, had, heads) = self.blocks, self.shape
+    def grow(self, rows: int, length: int) -> None:
+        """Makes room for `rows` rows, more than there are; existing rows keep their first `length` keys and
+        values."""
+        before, (layers, two, had, heads) = self.first_positions(length), self.shape
         self.shape = (layers, two, rows, heads)
         each = math.prod(self.shape)
         self._use(self.capacity, zeros(self.capacity * each, self.memory))
-        for old, new in zip(before, self.blocks, strict=True):
+        for old, new in zip(before, self.first_positions(length), strict=True):
             new[:, :, :had] = old
         self.origin, self.begun = (np.pad(each, (0, rows - had)) for each in (self.origin, self.begun))
 

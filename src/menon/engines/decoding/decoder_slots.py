@@ -63,6 +63,12 @@ class DecoderSlots:
         if self.cache.reserve(width):
             self._grown()
 
+    def expect(self, length: int) -> None:
+        """Makes room on a CPU, where only what is written to takes memory: a cache that grows later is there
+        twice while it is copied."""
+        if self.device.type == "cpu":
+            self.reserve(length)
+
     def _grown(self) -> None:
         capture = capture_on(self.device)
         self.graphs = None if capture is None else Graphs(self._step, self.slots, self.device, capture)
@@ -154,11 +160,11 @@ class DecoderSlots:
         self.cache.move(source, target, width)
 
     @torch.inference_mode()
-    def grow(self, rows: int) -> None:
-        """Makes room for `rows` rows; existing rows keep their keys and values."""
+    def grow(self, rows: int, width: int) -> None:
+        """Makes room for `rows` rows; existing rows keep their first `width` keys and values."""
         if rows > self.slots:
             self.slots = rows
-            self.cache.grow(rows)
+            self.cache.grow(rows, width)
             self._grown()
 
     @torch.inference_mode()

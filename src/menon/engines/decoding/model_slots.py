@@ -27,6 +27,9 @@ class ModelSlots:
     def refresh(self) -> None:
         """Nothing to do: the model's own tensors are read."""
 
+    def expect(self, length: int) -> None:
+        """Nothing to do: the cache grows with what is written."""
+
     @torch.no_grad()
     def prefill(self, ids: Tensor, lengths: list[int]) -> list[Start]:
         """Starts of whole sequences, padded on the right where causal attention never looks."""
@@ -56,8 +59,8 @@ class ModelSlots:
         self.cache.move(source, target, width)
 
     @torch.no_grad()
-    def grow(self, rows: int) -> None:
-        """Makes room for `rows` rows; existing rows keep their keys and values."""
+    def grow(self, rows: int, width: int) -> None:
+        """Makes room for `rows` rows; existing rows keep all their keys and values."""
         self.cache.grow(rows)
 
     @torch.no_grad()

@@ -61,8 +61,13 @@ class Slots(Protocol):
         """Row source[i] takes the place of row target[i]; none of them is longer than `width`."""
         ...
 
-    def grow(self, rows: int) -> None:
-        """Makes room for `rows` rows; existing rows keep their keys and values."""
+    def grow(self, rows: int, width: int) -> None:
+        """Makes room for `rows` rows; existing rows keep their keys and values, and none of them is longer
+        than `width`."""
+        ...
+
+    def expect(self, length: int) -> None:
+        """Sequences of up to so many tokens come."""
         ...
 
     def decode(self, token: np.ndarray, position: np.ndarray) -> Tensor:
@@ -142,7 +147,8 @@ class Scheduler:
         if places > self.places:
             # Growing copies all keys and values, so it at least doubles the room.
             self.places = max(places, min(most, 2 * self.places))
-            self.slots.grow(self.places)
+            self.slots.grow(self.places, int(self.position[: self.n].max(initial=0)))
+        self.slots.expect(max((request.most_tokens for request in requests), default=0))
         self._reserve(max((request.sampling.max_new_tokens for request in requests), default=0))
 
     def _reserve(self, new_tokens: int) -> None:

@@ -84,9 +84,7 @@ class TorchStream:
         """UserError for requests that do not fit into the model's context or into memory."""
         for request in requests:
             self.sampler.check(request)
-        longest = max(
-            (len(r.prompt.tokens) + len(r.prefix) + r.sampling.max_new_tokens for r in requests), default=1
-        )
+        longest = max((request.most_tokens for request in requests), default=1)
         if longest > self.longest:
             self.most, self.longest = self.sampler.most_in_each(longest), longest
 
