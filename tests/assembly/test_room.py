@@ -60,7 +60,7 @@ def test_what_learns_takes_sixteen_bytes_a_weight(folder, monkeypatch):
 def test_an_adapter_is_proposed_where_it_fits(folder, monkeypatch):
     monkeypatch.setattr(room, "RANK", 1)
     config, size = config_of(folder), size_of(folder)
-    small, _ = room.held(config_of(folder, "adapter.rank=1"), size)
+    small, *_ = room.held(config_of(folder, "adapter.rank=1"), size)
     assert small < 16 * size.parameters
     free(monkeypatch, small)
     with pytest.raises(UserError, match=r"take adapter\.rank=1 \(0\.0 GiB\), or a model of at most"):
@@ -70,6 +70,16 @@ def test_an_adapter_is_proposed_where_it_fits(folder, monkeypatch):
         check_memory(config, size, pytest.fail)
     with pytest.raises(UserError, match=r"training an adapter of .* free; take a model of at most"):
         check_memory(config_of(folder, "adapter.rank=1"), size, pytest.fail)
+
+
+def test_a_teacher_that_is_too_large_is_named(folder, monkeypatch):
+    export(tiny_model(layers=40, hidden=32), tiny_tokenizer(), folder.parent / "teacher")
+    config = config_of(folder, f"teacher={folder.parent / 'teacher'}", recipe="opd")
+    size, teacher = size_of(folder), 4 * size_of(folder.parent / "teacher").parameters
+    assert room.held(config, size)[0] == 16 * size.parameters + teacher
+    free(monkeypatch, teacher)
+    with pytest.raises(UserError, match=r"the teacher of .* free; take a smaller teacher, or learn from"):
+        check_memory(config, size, pytest.fail)
 
 
 @pytest.mark.parametrize(

@@ -342,6 +342,12 @@ def test_what_this_machine_cannot_hold(tmp_path, monkeypatch, capsys):
     assert "take a model of at most" in text
 
 
+def test_what_is_there_and_no_model(tmp_path, capsys):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    assert main(["explain", "grpo", f"model={tmp_path / 'model.gguf'}", "threads=1"]) == 2
+    assert "is of the format GGUF, which cannot be trained" in capsys.readouterr().err
+
+
 def test_a_settings_file_is_explained(tmp_path, capsys):
     (tmp_path / "small.yaml").write_text("prompts_per_step: 3\nsamples_per_prompt: 5\n")
     assert main(["explain", "grpo", str(tmp_path / "small.yaml"), "threads=1"]) == 0

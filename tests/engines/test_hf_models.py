@@ -276,7 +276,8 @@ class TestMistakes:
             part = {name: weights[name] for name in weights if where[name] == file}
             save_file(part, folder / file, metadata={"format": "pt"})
         (folder / FILE).rename(folder / "consolidated.safetensors")
-        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+        index = {"metadata": {}, "weight_map": where}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
         model, _ = load_policy(folder)
         assert numbers_in(folder) == sum(tensor.numel() for tensor in weights.values())
         assert torch.equal(model.state_dict()[next(iter(weights))], weights[next(iter(weights))])
@@ -433,6 +434,8 @@ class TestMistakes:
             "num_attention_heads": 2,
         }
         BertForMaskedLM(BertConfig(**sizes, initializer_range=0.5)).save_pretrained(tmp_path)
+        refused(tmp_path, r"is a masked language model \(BertForMaskedLM\), which fills gaps")
+        edit(tmp_path / "config.json", lambda content: content.update(architectures=["BertLMHeadModel"]))
         refused(tmp_path, "looks ahead")
 
     def test_a_reward_model(self, folder):

@@ -46,9 +46,9 @@ def check_room(config: RunConfig, out: Path, notify: Callable[[str], None]) -> N
     size = size_of_model(str(folder))
     if size is None:  # an adapter whose model is not on this disk
         return
-    check_disk(config, size, folder, place, len(steps_in(Layout(out).checkpoints)))
     if holds_models(config):
         check_memory(config, size, notify)
+    check_disk(config, size, folder, place, len(steps_in(Layout(out).checkpoints)))
 
 
 def holds_models(config: RunConfig) -> bool:
@@ -60,7 +60,12 @@ def holds_models(config: RunConfig) -> bool:
 def check_memory(config: RunConfig, size: ModelSize, notify: Callable[[str], None]) -> None:
     """UserError if what the models of a run hold while they learn is more than the free memory."""
     name, free = config.models.policy.model, free_bytes(device_of(config.engine.device))
-    kept, learning = held(config, size)
+    kept, learning, teacher = held(config, size)
+    if kept > free and teacher > kept / 2:
+        raise UserError(
+            f"the teacher of {name} takes {teacher / GIB:.1f} GiB, and {free / GIB:.1f} GiB of memory are "
+            "free; take a smaller teacher, or learn from texts that it has written (distill_data)"
+        )
     if kept > free:
         adapter = config.models.policy.adapter
         what = "all weights of" if adapter is None else "an adapter of"
@@ -77,12 +82,14 @@ def check_memory(config: RunConfig, size: ModelSize, notify: Callable[[str], Non
         )
 
 
-def held(config: RunConfig, size: ModelSize) -> tuple[float, float]:
-    """Bytes of the run's models while they learn, and of what an update needs besides."""
+def held(config: RunConfig, size: ModelSize) -> tuple[float, float, float]:
+    """Bytes of the run's models while they learn, of what an update needs besides, and of the teachers among
+    the models."""
     length = assumed_length(config.source.max_new_tokens, size)
     found = memory(replace(config, source=replace(config.source, max_new_tokens=length)), size)
     kept = sum(found.get(part, 0) for part in KEPT)
-    return kept, sum(found.get(part, 0) for part in LEARNING if part not in KEPT)
+    learning = sum(found.get(part, 0) for part in LEARNING if part not in KEPT)
+    return kept, learning, found.get("teacher", 0)
 
 
 def advice(config: RunConfig, size: ModelSize, free: float) -> str:
@@ -90,7 +97,7 @@ def advice(config: RunConfig, size: ModelSize, free: float) -> str:
     if config.models.policy.adapter is not None:
         return ""
     policy = replace(config.models.policy, adapter=Adapter(rank=RANK))
-    kept, _ = held(replace(config, models=replace(config.models, policy=policy)), size)
+    kept, *_ = held(replace(config, models=replace(config.models, policy=policy)), size)
     if max(kept, NUMBER * size.parameters) > free:
         return ""
     return f"adapter.rank={RANK} ({kept / GIB:.1f} GiB), or "

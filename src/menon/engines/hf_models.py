@@ -242,6 +242,11 @@ def config_of(folder: Path, name: str) -> Any:
             f"{name} is a classifier ({config.architectures[0]}), which scores texts and writes "
             "none; choose a causal language model, or name the classifier as reward.model"
         )
+    if any(kind.endswith("ForMaskedLM") for kind in config.architectures or ()):
+        raise UserError(
+            f"{name} is a masked language model ({config.architectures[0]}), which fills gaps and writes no "
+            "text; choose a causal language model"
+        )
     return config
 
 
