@@ -200,7 +200,8 @@ def of_model(shape: Shape, count: int, kinds: Sequence[str], work: Work) -> list
             )
         ]
     least = min(peak(shape, each, work, gpu) for each in layouts(Layout(count)))
-    return [(shape.name, str(count), "does not fit", f"{least / GIB:,.0f} or more", *[""] * 3)]
+    named = f"{count} {kinds[0].upper()}" if len(kinds) == 1 else str(count)
+    return [(shape.name, named, "does not fit", f"{least / GIB:,.0f} or more", *[""] * 3)]
 
 
 TABLES = {

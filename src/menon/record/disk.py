@@ -198,9 +198,9 @@ def cause(error: BaseException) -> str | None:
 
 
 def check_place(path: Path, what: str, instead: str) -> Path:
-    """The nearest folder at or above a path that is there. UserError if no file can be made in it, so that
-    nobody computes what cannot be written: `what` the path is for, and a new name for `instead` of what is
-    asked for."""
+    """The nearest folder at or above a path that is there. UserError if no file can be made in it, before
+    anything is computed that could not be written. `what` is the path's use and `instead` what to name in its
+    place, as in "the result" and "file"."""
     place = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
     try:
         with tempfile.TemporaryFile(dir=place):
