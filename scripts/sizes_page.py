@@ -1,14 +1,18 @@
-"""Writes the tables of docs/sizes.md from the formulas of `menon explain ... gpus=N`.
+"""Writes the tables of docs/sizes.md from the formulas of `menon explain`.
 
 python scripts/sizes_page.py
 """
 
 import dataclasses
+import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from menon.assembly.derived import memory, size_of_model
+from menon.assembly.run import configured
 from menon.assembly.sizes import (
     GIB,
     GPUS,
@@ -27,13 +31,19 @@ from menon.assembly.sizes import (
     ways,
 )
 from menon.docstrings import first_sentence
+from menon.settings import override
 
 PAGE = Path(__file__).parents[1] / "docs" / "sizes.md"
 COUNTS = (1, 8, 64)
 LARGE = ("0.5B", "7B", "32B", "235B-A22B")
 WORK = Work()
 ALONE = ("135M", "0.5B", "1.5B", "7B")
-SMALL = Work(answers=128, prompt=128, length=300, longest=1024)
+SMALL = Work(answers=128, prompt=128, length=512, longest=1024)
+ON_LAPTOP = ("prompts_per_step=16", "samples_per_prompt=8", "max_new_tokens=256", "device=cpu")
+LAPTOP = 12 * GIB
+"""Bytes that a laptop of 16 GiB leaves."""
+SAVING: Sequence[Sequence[str]] = ((), ("slots=32",), ("adapter.rank=32",), ("adapter.rank=32", "slots=32"))
+"""Settings of a laptop from the simplest on; what each saves costs time, or trains less than all weights."""
 Row = Sequence[str]
 HEAD: Row = (
     *("model", "GPUs", "settings", "GiB on each", "of which"),
@@ -117,6 +127,56 @@ def alone() -> list[Row]:
     ]
 
 
+def laptop() -> list[Row]:
+    """On a laptop without a GPU, in float32: the first settings that fit, by `menon explain`'s memory."""
+    rows: list[Row] = [("model", "settings", "GiB", "of which")]
+    with tempfile.TemporaryDirectory() as folder:
+        for shape in SHAPES.values():
+            if shape.name in ALONE:
+                rows.append((shape.name, *on_laptop(config_folder(shape, Path(folder)))))
+    return rows
+
+
+def on_laptop(model: Path) -> Row:
+    """The settings with which a model fits, and the memory that it then takes."""
+    for settings in SAVING:
+        found = laptop_memory(model, settings)
+        total = sum(found.values())
+        if total <= LAPTOP:
+            largest = sorted(found.items(), key=lambda part: -part[1])[:3]
+            held = ", ".join(f"{name} {size / GIB:,.1f}" for name, size in largest)
+            return (f"`{' '.join(settings)}`" if settings else "as it is", f"{total / GIB:,.1f}", held)
+    return ("does not fit", f"{total / GIB:,.0f} or more", "")
+
+
+def laptop_memory(model: Path, settings: Sequence[str]) -> dict[str, float]:
+    """Bytes by what holds them, as `menon explain` says them on a machine with a thread."""
+    size = size_of_model(str(model))
+    assert size is not None
+    changes = [dict([override(word)]) for word in (f"model={model}", *ON_LAPTOP, *settings)]
+    return memory(configured("grpo", changes, 1), size)
+
+
+def config_folder(shape: Shape, folder: Path) -> Path:
+    """A folder with the config.json of a model of this shape."""
+    place = folder / shape.name
+    place.mkdir()
+    about = {
+        "model_type": "qwen2" if "Qwen" in next(key for key in SHAPES if SHAPES[key] is shape) else "llama",
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.key_heads,
+        "head_dim": shape.head_dim,
+        "vocab_size": shape.vocabulary,
+        "tie_word_embeddings": shape.tied,
+        "max_position_embeddings": 8192,
+    }
+    (place / "config.json").write_text(json.dumps(about))
+    return place
+
+
 def of_model(shape: Shape, count: int, kinds: Sequence[str], work: Work) -> list[Row]:
     """On the first of these GPUs on which it fits."""
     for kind in kinds:
@@ -140,10 +200,18 @@ def of_model(shape: Shape, count: int, kinds: Sequence[str], work: Work) -> list
             )
         ]
     least = min(peak(shape, each, work, gpu) for each in layouts(Layout(count)))
-    return [(shape.name, str(count), "does not fit", f"{least / GIB:,.0f} or more", *[""] * 3)]
+    named = f"{count} {kinds[0].upper()}" if len(kinds) == 1 else str(count)
+    return [(shape.name, named, "does not fit", f"{least / GIB:,.0f} or more", *[""] * 3)]
 
 
-TABLES = {"models": models, "gpus": gpus, "assumptions": assumptions, "fitting": fitting, "alone": alone}
+TABLES = {
+    "models": models,
+    "gpus": gpus,
+    "assumptions": assumptions,
+    "fitting": fitting,
+    "alone": alone,
+    "laptop": laptop,
+}
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -45,9 +45,19 @@ def test_the_reason_is_said(monkeypatch):
 
 def test_the_user_decides(monkeypatch):
     machine(monkeypatch, 2, 0)
+    monkeypatch.setattr(threads, "logical_cores", lambda: 7)
     assert choose({"threads": "7"}) == Threads(7, "as asked")
     assert choose({"threads": 3}).count == 3
     assert choose({"threads": None}).count == 2
+
+
+def test_more_threads_than_cores_are_named(monkeypatch):
+    monkeypatch.setattr(threads, "logical_cores", lambda: 2)
+    assert choose({"threads": 2}) == Threads(2, "as asked")
+    said = "as asked, and 2 cores here, so they wait for each other; leave threads out"
+    assert choose({"threads": 64}) == Threads(64, said)
+    monkeypatch.setattr(threads, "quota", lambda path: 1.5)
+    assert choose({"threads": 2}).reason.startswith("as asked, and 1.5 cores here")
 
 
 @pytest.mark.parametrize("asked", ["0", "-1", "1.5", "many", True, 0])

@@ -43,13 +43,21 @@ def choose(settings: Mapping[str, Any]) -> Threads:
                 f"threads is {asked!r}; give a whole number of at least 1, or leave it out to use what is "
                 "free"
             )
-        return Threads(int(asked), "as asked")
+        return Threads(int(asked), reason_for(int(asked)))
     cores, busy = cores_here(), busy_cores()
     small = str(setting(settings, "model", "base")) in BASES
     fits = max(1, int(cores - busy + (SPARE_SMALL if small else SPARE)))
     if small and fits > SMALL_MODEL_CAP:
         return Threads(SMALL_MODEL_CAP, "enough for a small model")
     return Threads(fits, f"{plural(cores, 'core')}, {busy:.1f} busy")
+
+
+def reason_for(asked: int) -> str:
+    """Why there are as many threads as the user asks for, and what is wrong with it."""
+    usable = min(logical_cores(), quota(QUOTA))
+    if asked <= usable:
+        return "as asked"
+    return f"as asked, and {plural(usable, 'core')} here, so they wait for each other; leave threads out"
 
 
 def plural(count: float, noun: str) -> str:
@@ -60,9 +68,13 @@ def cores_here() -> float:
     """Cores that this process may use: physical ones, within its affinity and its container's quota."""
     import psutil
 
-    logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    logical = logical_cores()
     physical = psutil.cpu_count(logical=False) or logical
     return min(logical, physical, quota(QUOTA))
+
+
+def logical_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def quota(path: Path) -> float:

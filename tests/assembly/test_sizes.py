@@ -175,17 +175,66 @@ def test_sizes_of_an_adapter_are_those_that_are_attached(tmp_path):
         assert shape.adapter_size(setting) == sum(w.numel() for w in lora.own_parameters(model).values())
 
 
-def test_the_page_has_the_numbers_of_the_formulas():
+@pytest.fixture(scope="module")
+def page():
+    """The script that writes docs/sizes.md."""
     spec = importlib.util.spec_from_file_location("sizes_page", ROOT / "scripts" / "sizes_page.py")
     assert spec is not None
     assert spec.loader is not None
-    page = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(page)
-    text = page.PAGE.read_text(encoding="utf-8")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def test_the_page_has_the_numbers_of_the_formulas(page):
     for name, rows in page.TABLES.items():
-        part = text.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
-        lines = [line for line in part.splitlines() if line.startswith("|")]
-        cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-        del cells[1]
-        assert [[cell.strip() for cell in row] for row in rows()] == cells, "run scripts/sizes_page.py"
+        assert rows_of(page, name) == [[cell.strip() for cell in row] for row in rows()], (
+            "run scripts/sizes_page.py"
+        )
     assert math.isclose(sizes.Assumed.mfu, 0.4)
+
+
+def rows_of(page, name):
+    """The cells of a table of docs/sizes.md."""
+    text = page.PAGE.read_text(encoding="utf-8")
+    part = text.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    del cells[1]
+    return cells
+
+
+STEP = ("prompts_per_step=16", "samples_per_prompt=8", "threads=1")
+NAMES = {shape.name: name for name, shape in SHAPES.items()}
+
+
+def test_rows_of_one_gpu_are_what_the_command_says(page, capsys):
+    _, *rows = rows_of(page, "alone")
+    kinds = ["rtx4090", "h200"] * 4
+    assert [row[0] for row in rows] == [name for name in page.ALONE for _ in range(2)]
+    for (name, _, settings, gib, *_, spent, speed), kind in zip(rows, kinds, strict=True):
+        words = [f"model={NAMES[name]}", "gpus=1", f"gpu={kind}", "max_new_tokens=1024", *STEP]
+        assert main(["explain", "grpo", *words]) == 0
+        text = " ".join(capsys.readouterr().out.partition("by formula")[2].split())
+        if settings == "does not fit":
+            assert f"does not fit: {gib.removesuffix(' or more')} GiB on each at least" in text
+            continue
+        assert f"layout {settings.strip('`')}: " in text
+        assert f"memory {gib} GiB on each" in text
+        assert f"; {speed} tokens written a second" in text
+        seconds = float(text.partition(" a step ")[2].split()[0])
+        assert round(seconds) == pytest.approx(int(spent.partition(":")[0]), abs=1)
+
+
+def test_rows_of_a_laptop_are_what_the_command_says(page, tmp_path, capsys):
+    _, *rows = rows_of(page, "laptop")
+    assert [row[0] for row in rows] == list(page.ALONE)
+    for name, settings, gib, _ in rows:
+        model = page.config_folder(SHAPES[NAMES[name]], tmp_path)
+        fits = settings != "does not fit"
+        more = settings.strip("`").split() if "=" in settings else page.SAVING[0 if fits else -1]
+        words = [f"model={model}", "max_new_tokens=256", "device=cpu", *STEP, *more]
+        assert main(["explain", "grpo", *words]) == 0
+        about = float(capsys.readouterr().out.partition("memory       about ")[2].split()[0])
+        assert about == pytest.approx(float(gib.removesuffix(" or more")), abs=0.051 if fits else 0.51)
+        assert fits == (about * 2**30 <= page.LAPTOP)

@@ -10,6 +10,7 @@ import torch
 from transformers import Gemma4Config
 
 from helpers import tiny_model
+from menon.assembly import room
 from menon.assembly.derived import ModelSize, memory, num_workers, size_of_model, sizes, tokens_per_pass
 from menon.assembly.run import configured
 from menon.assembly.sampler_memory import VLLM_LIBRARIES, of_vllm
@@ -326,6 +327,25 @@ def test_published_sizes(capsys):
     assert "nobody/has-this is not on this disk; name a local folder" in text
     assert main(["explain", "--resume", "x", "threads=1"]) == 2
     assert "without --resume" in capsys.readouterr().err
+
+
+def test_what_this_machine_cannot_hold(tmp_path, monkeypatch, capsys):
+    """It is the sentence with which `menon train` refuses; the rest is explained all the same."""
+    words = ["explain", "grpo", f"model={tmp_path}", "max_new_tokens=16", "threads=1"]
+    tiny_model().config.save_pretrained(tmp_path)
+    assert main(words) == 0
+    assert "here:" not in capsys.readouterr().out
+    monkeypatch.setattr(room, "free_bytes", lambda device: 1)
+    assert main(words) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "here: training all weights of" in text
+    assert "take a model of at most" in text
+
+
+def test_what_is_there_and_no_model(tmp_path, capsys):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    assert main(["explain", "grpo", f"model={tmp_path / 'model.gguf'}", "threads=1"]) == 2
+    assert "is of the format GGUF, which cannot be trained" in capsys.readouterr().err
 
 
 def test_a_settings_file_is_explained(tmp_path, capsys):

@@ -7,7 +7,7 @@ import torch
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.cli import main
-from menon.engines import adapter_files, lora
+from menon.engines import adapter_files, hf_models, lora
 from menon.engines.hf_models import export, load_policy
 from menon.engines.model_files import FileDtypes, dtypes_in
 from menon.update.adapter import Adapter
@@ -50,3 +50,21 @@ def test_adapters_and_whole_models(tmp_path, capsys):
 def test_what_is_refused(words, sentence, capsys):
     assert main(["export", *words]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full(tmp_path, monkeypatch, capsys):
+    """Nothing is left of half a model; the library has the error's number in its text alone."""
+
+    def full(model, tokenizer, folder, dtypes):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+    export(tiny_model(), tiny_tokenizer(), tmp_path / "model")
+    monkeypatch.setattr(hf_models, "export", full)
+    assert main(["export", str(tmp_path / "model"), f"out={tmp_path / 'out'}"]) == 2
+    assert "cannot be written (no room left on the disk); set out= to another" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    assert main(["export", "no/such/model", f"out={tmp_path / 'file' / 'out'}"]) == 2
+    assert "cannot be written (not a directory)" in capsys.readouterr().err

@@ -18,9 +18,10 @@ from transformers import (
 )
 
 from helpers import END, KINDS, tiny_model, tiny_tokenizer
-from menon.engines import model_files
+from menon.engines import hf_models, model_files, weight_files
 from menon.engines.hf_models import end_token_ids, export, load_policy
 from menon.engines.model_files import FileDtypes, dtypes_in
+from menon.engines.weight_files import numbers_in
 from menon.errors import UserError
 
 IDS = torch.tensor([[51, 43, 52, 61]])
@@ -256,12 +257,55 @@ class TestMistakes:
         (folder / "model.safetensors").unlink()
         refused(folder, "has no weights")
 
-    @pytest.mark.parametrize("content", [b"", b"not a tensor", None])
-    def test_corrupted_weights(self, folder, content):
-        file = folder / "model.safetensors"
-        whole = file.read_bytes()
-        file.write_bytes(whole[: len(whole) // 2] if content is None else content)
-        refused(folder, "the weights of .* cannot be read .* get the model again")
+    @pytest.mark.parametrize("content", [b"", b"not a tensor"])
+    def test_a_file_of_something_else(self, folder, content):
+        (folder / FILE).write_bytes(content)
+        refused(folder, r"model\.safetensors is damaged, or no safetensors file; get it again")
+
+    def test_a_file_that_is_cut_short(self, folder):
+        whole = (folder / FILE).read_bytes()
+        (folder / FILE).write_bytes(whole[:-1])
+        refused(folder, f"is cut short: it has {len(whole) - 1:,} of {len(whole):,} bytes; get it again")
+
+    def test_a_file_that_the_index_names_is_not_there(self, folder):
+        """Of three files; the whole folder loads, beside a file that holds all weights a second time."""
+        weights = load_file(folder / FILE)
+        files = [f"model-0000{part + 1}-of-00003.safetensors" for part in range(3)]
+        where = {name: files[place % 3] for place, name in enumerate(weights)}
+        for file in files:
+            part = {name: weights[name] for name in weights if where[name] == file}
+            save_file(part, folder / file, metadata={"format": "pt"})
+        (folder / FILE).rename(folder / "consolidated.safetensors")
+        index = {"metadata": {}, "weight_map": where}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        model, _ = load_policy(folder)
+        assert numbers_in(folder) == sum(tensor.numel() for tensor in weights.values())
+        assert torch.equal(model.state_dict()[next(iter(weights))], weights[next(iter(weights))])
+        (folder / files[1]).unlink()
+        refused(folder, r"lacks model-00002-of-00003\.safetensors, which its .* names; get the whole model")
+        (folder / files[2]).unlink()
+        refused(folder, r"lacks model-00002-of-00003\.safetensors and 1 more, which")
+
+    def test_weights_that_are_not_finite(self, folder):
+        weights = load_file(folder / FILE)
+        weights["model.layers.1.mlp.up_proj.weight"][3, 2] = float("nan")
+        save_file(weights, folder / FILE, metadata={"format": "pt"})
+        refused(folder, "computes numbers that are not finite .* get the model again")
+
+    def test_weights_in_gguf_beside_the_config(self, folder):
+        (folder / FILE).rename(folder / "model-Q4.gguf")
+        refused(folder, "is of the format GGUF, which cannot be trained")
+
+    def test_weights_larger_than_memory(self, folder, monkeypatch):
+        """Said before anything is loaded: float32 takes twice what the file takes in bfloat16."""
+        numbers = numbers_in(folder)
+        assert numbers == sum(weight.numel() for weight in tiny_model().parameters())
+        monkeypatch.setattr(weight_files, "free_bytes", lambda device: 4 * numbers)
+        load_policy(folder)
+        monkeypatch.setattr(weight_files, "free_bytes", lambda device: 4 * numbers - 1)
+        load_policy(folder, torch.bfloat16)
+        monkeypatch.setattr(hf_models, "_load_causal", None)
+        refused(folder, "weights, which take 0.0 GiB in float32, and .* take a model of at most 0 million")
 
     def test_weights_that_lack_a_tensor(self, folder):
         weights = load_file(folder / "model.safetensors")
@@ -390,6 +434,8 @@ class TestMistakes:
             "num_attention_heads": 2,
         }
         BertForMaskedLM(BertConfig(**sizes, initializer_range=0.5)).save_pretrained(tmp_path)
+        refused(tmp_path, r"is a masked language model \(BertForMaskedLM\), which fills gaps")
+        edit(tmp_path / "config.json", lambda content: content.update(architectures=["BertLMHeadModel"]))
         refused(tmp_path, "looks ahead")
 
     def test_a_reward_model(self, folder):

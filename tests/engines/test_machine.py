@@ -36,6 +36,15 @@ def test_bfloat16_is_what_the_instructions_say(monkeypatch):
         monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
 
 
+def test_a_machine_without_bfloat16_is_told(monkeypatch):
+    device, said = torch.device("cpu"), "this cpu has no bfloat16 instructions and emulates them slowly"
+    monkeypatch.setattr(machine, "has_bf16", lambda device: False)
+    assert machine.emulated("bfloat16", device) == f"{said}; dtype=float32 is faster here"
+    assert machine.emulated("float32", device) == ""
+    monkeypatch.setattr(machine, "has_bf16", lambda device: True)
+    assert machine.emulated("bfloat16", device) == ""
+
+
 @pytest.mark.parametrize(("threads", "most"), [(1, 1), (3, 3), (64, 8)])
 def test_small_models_on_a_cpu_run_side_by_side(monkeypatch, threads, most):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)

@@ -2,9 +2,11 @@ import errno
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
+from menon.errors import UserError
 from menon.record import disk
 
 
@@ -99,3 +101,26 @@ def test_cause_of_a_failed_write():
     )
     assert disk.cause(OSError(errno.EROFS, "x")) == "read-only file system"
     assert disk.cause(RuntimeError("another")) is None
+
+
+def test_a_place_is_tried_before_anything_is_computed(tmp_path, monkeypatch):
+    """The nearest folder that is there, and nothing is left in it."""
+    assert disk.check_place(tmp_path / "a" / "b", "the result", "file") == tmp_path
+    (tmp_path / "a").mkdir()
+    assert disk.check_place(tmp_path / "a" / "b", "the result", "file") == tmp_path / "a"
+    monkeypatch.chdir(tmp_path)
+    assert disk.check_place(Path("a"), "the run folder", "folder") == Path("a")
+    assert os.listdir(tmp_path / "a") == []
+    (tmp_path / "file").write_text("")
+    said = r"the result .*file/b cannot be written \(not a directory\); set out= to another file"
+    with pytest.raises(UserError, match=said):
+        disk.check_place(tmp_path / "file" / "b", "the result", "file")
+
+
+def test_a_disk_that_takes_no_files(tmp_path, monkeypatch):
+    def refuse(dir):
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(disk.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(UserError, match=r"the run folder .* \(read-only file system\); set out= to another"):
+        disk.check_place(tmp_path / "run", "the run folder", "folder")

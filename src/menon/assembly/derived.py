@@ -18,7 +18,7 @@ from menon.engine_settings import VLLM, Builtin, Engine
 from menon.engines import lora, machine
 from menon.engines.adapter_files import base_named_in, is_adapter
 from menon.engines.decoder import is_family
-from menon.engines.hf_models import cache_per_token, without_weights
+from menon.engines.hf_models import cache_per_token, folder_of, without_weights
 from menon.engines.limits import layers_of, rows_of
 from menon.engines.log_probs import CHUNK
 from menon.limit import Limit
@@ -101,11 +101,13 @@ def sizes(config: RunConfig) -> Sizes:
 
 def size_of_model(name: str) -> ModelSize | None:
     """The sizes of a model, read from its config.json alone; the weights are built on the meta device and
-    take no memory. None for a model that is not on this disk."""
+    take no memory. None for a model that is not on this disk. UserError: what is there is no model."""
     folder = Path(model_name(name)).expanduser()
     if is_adapter(folder):
         folder = Path(base_named_in(folder, name)).expanduser()
     if not (folder / "config.json").is_file():
+        if folder.exists():
+            folder_of(str(folder))
         return None
     model = without_weights(folder, name)
     text = model.config.get_text_config()

@@ -54,6 +54,7 @@ def draw_to_file(settings: Mapping[str, Any]) -> Stored:
     out = Path(config.out or default_out(config))
     if out.exists():
         raise UserError(f"{out} exists already; set out= to a new file")
+    disk.check_place(out, "the file of draws", "file")
     notes: list[str] = []
     start = time.perf_counter()
     done = draw(config, notes.append)

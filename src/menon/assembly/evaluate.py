@@ -31,6 +31,7 @@ def evaluate(
     from menon.assembly.as_run import as_run, notes_on_code
     from menon.assembly.evaluation import evaluate as run
     from menon.eval.config import EvalConfig, write_result
+    from menon.record import disk
     from menon.settings import plain_data, read
 
     config = read(EvalConfig, {**as_run(dict(settings)), "threads": chosen.count})
@@ -39,6 +40,7 @@ def evaluate(
         raise UserError(f"out is the folder {out}; name a file in it, like out={out / 'result.json'}")
     if out.exists():
         raise UserError(f"{out} exists already; set out= to a new file")
+    disk.check_place(out, "the result", "file")
     notes = notes_on_code(config.run)
     done = run(config, notes.append, lambda ready: on_ready(ready, chosen))
     stored = {**plain_data(done.config), "out": str(out)}

@@ -61,7 +61,7 @@ def start(
     check_free(out)
     remember_given(together(changes), plain_data(config) if again is None else {})
     config = replace(config, own_code=own_code(config))
-    return drive(config, chosen, lambda run: RunFolder.create(out, run.settings, run.origin), show)
+    return drive(config, out, chosen, lambda run: RunFolder.create(out, run.settings, run.origin), show)
 
 
 def readable(view: RunView) -> bool:
@@ -110,7 +110,7 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
         config = changed(read(RunConfig, settings_as_begun(folder.settings)), changes)
         check_steps(view, config.control.steps)
         config = replace(config, own_code=own_code(config))
-        return drive(config, chosen, lambda run: folder.go_on(run.settings, odd), show)
+        return drive(config, path, chosen, lambda run: folder.go_on(run.settings, odd), show)
 
 
 def refuse_fixed(path: Path, changes: Mapping[str, Any]) -> None:
@@ -242,14 +242,17 @@ def settings_in(file: Path) -> Tree:
 
 
 def drive(
-    config: "RunConfig", chosen: Threads, open_folder: Callable[["Run"], "RunFolder"], show: Show
+    config: "RunConfig", out: Path, chosen: Threads, open_folder: Callable[["Run"], "RunFolder"], show: Show
 ) -> dict[str, Any]:
-    """Builds the run, opens its folder, and runs the loop; notices about the data are shown above its
+    """Builds the run, opens its folder `out`, and runs the loop; notices about the data are shown above its
     progress."""
     began = time.perf_counter()
     from menon.assembly.adapter_advice import advice_on_rate
     from menon.assembly.build import build
     from menon.assembly.given import build_given
+    from menon.assembly.models import device_of
+    from menon.assembly.room import check_room
+    from menon.engines.machine import emulated
     from menon.loop import loop
     from menon.record.budget import Budget
     from menon.record.trackers import check
@@ -258,6 +261,9 @@ def drive(
     if config.control.tracker is not None:
         check(config.control.tracker)
     notes = list(advice_on_rate(config.models.policy, config.recipe, config.scale))
+    if said := emulated(config.engine.dtype, device_of(config.engine.device)):
+        notes.append(said)
+    check_room(config, out, notes.append)
     building = build if config.rows is None else build_given
     minutes = config.control.minutes
     budget = Budget(None if minutes is None else 60 * minutes, began)

@@ -16,7 +16,7 @@ from menon.engines import lora
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.engine_sampler import EngineSampler
 from menon.engines.in_process import InProcessHost
-from menon.engines.machine import has_bf16, workers
+from menon.engines.machine import workers
 from menon.engines.openai_sampler import OpenAISampler
 from menon.engines.ranked_host import RankedHost
 from menon.engines.remote_sampler import ENTRY, RemoteSampler
@@ -60,11 +60,6 @@ def sampler_of(
         "kept": source.top_k if source.truncation == "exact" else 0,
         "keep_special_tokens": source.keep_special_tokens,
     }
-    if engine.dtype == "bfloat16" and not has_bf16(model.device):
-        notify(
-            f"this {model.device.type} has no bfloat16 instructions and emulates them slowly; dtype=float32 "
-            "is faster here"
-        )
     adapted = lora.has_adapter(model)
     if site.samplers:
         dtype = torch.bfloat16 if engine.dtype == "bfloat16" else None

@@ -20,7 +20,7 @@ from menon.settings import plain_data
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
     from menon.assembly.sizes import Layout, Work
-    from menon.config import Models, OnlineSource, Policy
+    from menon.config import Models, OnlineSource, Policy, RunConfig
     from menon.engine_settings import Engine
     from menon.prompts.given import GivenText
 
@@ -72,6 +72,7 @@ def explain(words: Sequence[str]) -> int:
         show(f"  off-policy   {off_policy(found)}")
     show(*parted(chosen, workers), "")
     show(*peak(policy.model, model, {} if model is None else memory(config, model)))
+    show(*too_much(config, model))
     show(*adapted(policy, model, advice_on_rate(policy, config.recipe, config.scale)))
     if gpus is not None:
         layout, work = of_run(config.source, config.models, config.engine, gpus[0], found)
@@ -218,6 +219,21 @@ def off_policy(found: "Sizes") -> str:
     if found.staleness:
         return f"an answer is learned from at most {found.lag} updates late (staleness={found.staleness})"
     return f"an answer is learned from {found.lag / 2:g} updates late on average, {found.lag} at most"
+
+
+def too_much(config: "RunConfig", model: "ModelSize | None") -> Iterator[str]:
+    """The lines about a run that this machine cannot hold: what `menon train` would say."""
+    from menon.assembly.room import check_memory, holds_models
+
+    if model is None or not holds_models(config):
+        return
+    said: list[str] = []
+    try:
+        check_memory(config, model, said.append)
+    except UserError as error:
+        said.append(str(error))
+    for sentence in said:
+        yield from wrapped("               ", f"here: {sentence}", width_here())
 
 
 def peak(name: str, model: "ModelSize | None", parts: Mapping[str, float]) -> Iterator[str]:

@@ -28,7 +28,9 @@ def export(words: Sequence[str]) -> int:
     from menon.engines.hf_models import export as write
     from menon.engines.hf_models import load_policy
     from menon.engines.model_files import FLOATS, FileDtypes, dtypes_in
+    from menon.record import disk
 
+    disk.check_place(folder, "the folder", "folder")
     name = folder_of(given.plain[0])
     model, tokenizer = load_policy(name)
     adapter = is_adapter(Path(name).expanduser())
@@ -36,7 +38,15 @@ def export(words: Sequence[str]) -> int:
         dtypes = FileDtypes(FLOATS["BF16" if dtype == "bfloat16" else "F32"])
     else:
         dtypes = dtypes_in(Path(str(model.name_or_path)))
-    write(model, tokenizer, folder, dtypes)
+    try:
+        write(model, tokenizer, folder, dtypes)
+    except Exception as error:
+        disk.remove(folder)  # half a model
+        if (cause := disk.cause(error)) is None:
+            raise
+        raise UserError(
+            f"the folder {folder} cannot be written ({cause}); set out= to another folder"
+        ) from None
     merged = ", merged," if adapter else ""
     print(f"{given.plain[0]}{merged} is in {folder}, in {str(dtypes.usual).removeprefix('torch.')}")
     return 0

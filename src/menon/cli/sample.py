@@ -33,11 +33,14 @@ def sample(words: Sequence[str]) -> int:
         raise UserError("the question is empty; write it after the model, or leave it out")
     if plain and {"task", "question"} & settings.keys():
         raise UserError("a question is written out and a task is named; leave one of them out")
-    use(threads.choose(settings), str(settings.get("device", "auto")))
+    chosen = threads.choose(settings)
+    use(chosen, str(settings.get("device", "auto")))
 
     from menon.assembly.as_run import environment_left_out
+    from menon.assembly.models import device_of
     from menon.assembly.sample import SampleConfig
     from menon.assembly.sample import sample as drawn
+    from menon.engines.machine import emulated
     from menon.settings import read
 
     config = read(SampleConfig, settings)
@@ -50,6 +53,10 @@ def sample(words: Sequence[str]) -> int:
     out.print(
         f"  temperature  {config.temperature:g}, top_p {config.top_p:g}, seed {config.seed}", markup=False
     )
+    count = threads.plural(chosen.count, "thread")
+    out.print(f"  machine      {config.dtype}, {count} ({chosen.reason})", markup=False)
+    if said := emulated(config.dtype, device_of(config.device)):
+        out.print(f"               {said}", markup=False)
     if (environment := environment_left_out(config.model)) is not None:
         out.print(
             f"  the run's environment {environment} does not answer here; menon eval uses it", markup=False

@@ -27,14 +27,12 @@ from menon.engines.model_files import FileDtypes
 from menon.engines.quantised import json_object, refuse_quantised
 from menon.engines.stored_models import restore_unrounded
 from menon.engines.tokenizer_files import load_tokenizer
+from menon.engines.weight_files import GGUF, check_fits, check_weights
 from menon.errors import UserError, first_line, offline_by
 
 PROCESSORS = ("*processor*.json", "chat_template*")
 """Files by which images, sounds and chats become input of a model of several kinds of input. A checkpoint
 carries them, because what loads such a model looks for them beside the weights."""
-POINTER_BYTES = 1024
-"""A file of weights below this size may be what Git LFS leaves in its place."""
-GGUF = "{} is of the format GGUF, which cannot be trained; name the safetensors folder that it was made from"
 WITHIN = ("checkpoints/latest", "snapshots/*", "*")
 """Where a folder holds a model: a run, the hub's cache, or any folder above a model."""
 WITHOUT_KEYS = ("moe", "mlp", "conv", "linear_attention")
@@ -61,6 +59,7 @@ def load_with_adapter(
     with quiet():
         folder = folder_of(name, adapters=True)
         whole = base_folder(folder, name)
+        check_fits(whole, name, dtype, torch.device(device))
         model = _load_causal(whole, name, dtype).to(device)
         if whole != folder:
             read_into(model, folder, name)
@@ -183,21 +182,7 @@ def folder_of(name: str, adapters: bool = False) -> Path:
         return folder
     if not (folder / "config.json").is_file():
         raise UserError(instead_of_a_model(folder, name))
-    if not any(folder.glob("*.safetensors")):
-        if any(folder.glob("pytorch_model*.bin")):
-            raise UserError(
-                f"the weights of {name} are in pytorch_model.bin, which is not read because it may run code; "
-                "load them by AutoModelForCausalLM.from_pretrained, write them by save_pretrained, and name "
-                "that folder"
-            )
-        raise UserError(
-            f"{name} has no weights (*.safetensors); get them, or save the model again with safetensors"
-        )
-    for file in folder.glob("*.safetensors"):
-        if file.stat().st_size < POINTER_BYTES and file.read_bytes().startswith(b"version https://git-lfs"):
-            raise UserError(
-                f"{file} is a pointer of Git LFS, not the weights; run `git lfs pull` in {folder}"
-            )
+    check_weights(folder, name)
     refuse_quantised(folder, name)
     return folder
 
@@ -257,6 +242,11 @@ def config_of(folder: Path, name: str) -> Any:
             f"{name} is a classifier ({config.architectures[0]}), which scores texts and writes "
             "none; choose a causal language model, or name the classifier as reward.model"
         )
+    if any(kind.endswith("ForMaskedLM") for kind in config.architectures or ()):
+        raise UserError(
+            f"{name} is a masked language model ({config.architectures[0]}), which fills gaps and writes no "
+            "text; choose a causal language model"
+        )
     return config
 
 
@@ -298,8 +288,13 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
         restore_unrounded(model, folder)
     fault = f"{name} ({type(model).__name__}) does not run on a few tokens"
     with in_a_sentence(name, fault, "choose another model"):
-        causal = _is_causal(model)
-    if not causal:
+        first, second = _around_a_change(model)
+    if not bool(first.isfinite().all()):
+        raise UserError(
+            f"{name} computes numbers that are not finite from a few tokens; its weights are damaged, so get "
+            "the model again"
+        )
+    if not torch.allclose(first, second, rtol=1e-3, atol=1e-4):
         raise UserError(
             f"{name} looks ahead: a later token changes earlier predictions; choose a causal language model"
         )
@@ -320,15 +315,15 @@ def in_a_sentence(name: str, fault: str, remedy: str) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _is_causal(model: nn.Module) -> bool:
-    """Whether the last token leaves the earlier predictions unchanged. Encoders load as causal LMs without
-    any warning, so this is tested."""
+def _around_a_change(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits before two different third tokens, which are the same for a causal model. Encoders load as
+    causal LMs without any warning, so this is tested."""
     device = next(model.parameters()).device
     first, second = (
-        model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits
+        model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits[:, :2].float()
         for ids in ([0, 1, 2], [0, 1, 3])
     )
-    return torch.allclose(first[:, :2].float(), second[:, :2].float(), rtol=1e-3, atol=1e-4)
+    return first, second
 
 
 @contextmanager

@@ -51,6 +51,16 @@ def has_bf16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
+def emulated(dtype: str, device: torch.device) -> str:
+    """The sentence about a dtype in which the hardware does not multiply; "" where it does."""
+    if dtype != "bfloat16" or has_bf16(device):
+        return ""
+    return (
+        f"this {device.type} has no bfloat16 instructions and emulates them slowly; dtype=float32 is faster "
+        "here"
+    )
+
+
 def can_pack(dtype: torch.dtype) -> bool:
     """Whether oneDNN multiplies by packed matrices of this dtype on this CPU."""
     if not torch.backends.mkldnn.is_available():

@@ -13,6 +13,7 @@ from menon.engines import hf_models
 from menon.engines.limits import context_of
 from menon.engines.tokenizer_files import load_tokenizer
 from menon.engines.tokens import marker_for, tokenize_with
+from menon.engines.weight_files import check_fits
 from menon.errors import UserError
 from menon.foreign import Marker, marked_pieces
 
@@ -85,6 +86,7 @@ def load_preference_model(
     tokenizer. `special` is off for the prompts of a chat template."""
     with hf_models.quiet():
         folder = hf_models.folder_of(name)
+        check_fits(folder, name, dtype, torch.device(device))
         model = load_classifier(folder, name, dtype)
         tokenizer = load_tokenizer(folder, name)
     return PreferenceModel(model.to(device).eval(), tokenizer, context_of(model) or 2**31, special=special)

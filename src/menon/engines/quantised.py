@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from menon.engines.weight_files import header
 from menon.errors import UserError
 
 KEYS = ("quantization_config", "compression_config", "quantization")
@@ -44,7 +45,7 @@ def _signs(folder: Path) -> Iterator[str]:
         if given := json_object(folder / beside):
             yield _method(given.get("quantization", given)) or beside
     for file in sorted(folder.glob("*.safetensors")):
-        for tensor, about in _header(file).items():
+        for tensor, about in header(file)[1].items():
             dtype = str(about.get("dtype", ""))
             packed = tensor.endswith(PACKED) or (dtype in INTEGERS and tensor.endswith(".weight"))
             if packed or dtype.startswith(NARROW):
@@ -68,15 +69,3 @@ def json_object(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _header(file: Path) -> dict[str, dict[str, Any]]:
-    """What a safetensors file says of its tensors, by name: 8 bytes hold the length of a JSON object. {} for
-    a damaged file."""
-    try:
-        with file.open("rb") as content:
-            size = int.from_bytes(content.read(8), "little")
-            found = json.loads(content.read(min(size, file.stat().st_size)))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return {tensor: about for tensor, about in found.items() if isinstance(about, dict)}

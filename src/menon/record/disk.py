@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from menon.errors import UserError
 NO_ROOM = "no room left on the disk"
 DEPTH = 100
 """How deep a run folder's JSON may be nested; its own is less than 10 deep."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write(path: Path, data: bytes, sync: bool = True) -> None:
@@ -194,6 +195,20 @@ def cause(error: BaseException) -> str | None:
     else:
         return None
     return NO_ROOM if number in FULL else os.strerror(number).lower()
+
+
+def check_place(path: Path, what: str, instead: str) -> Path:
+    """The nearest folder at or above a path that is there. UserError if no file can be made in it, before
+    anything is computed that could not be written. `what` is the path's use and `instead` what to name in its
+    place, as in "the result" and "file"."""
+    place = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return place
+    except OSError as error:
+        raise UserError(
+            f"{what} {path} cannot be written ({cause(error)}); set out= to another {instead}"
+        ) from None
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
