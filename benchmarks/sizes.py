@@ -86,7 +86,8 @@ def run(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
 def by_formula(
     settings: dict[str, Any], found: dict[str, Any], speed: tuple[float, float]
 ) -> dict[str, float]:
-    from menon.assembly.derived import memory, size_of_model, sizes
+    from menon.assembly.derived import size_of_model, sizes
+    from menon.assembly.memory import Needs, processes, together
     from menon.assembly.sizes import Gpu, Layout, Work, seconds
     from menon.cli.explain_gpus import shape_named
     from menon.config import changed
@@ -101,8 +102,9 @@ def by_formula(
     adapter = config.models.policy.adapter
     layout = Layout(rank=0 if adapter is None else adapter.rank, recompute=False, slots=config.engine.slots)
     cpu = Gpu("this machine", 0, speed[0], speed[1], 1)
+    needs = Needs.of(config)
     spent = seconds(shape, layout, replace(work), replace(cpu, memory=1e18))
-    return {"peak": sum(memory(config, size).values()), **spent}
+    return {"peak": together(needs, processes(needs, size)), **spent}
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ def main() -> int:
 
 def try_all(folder: Path, kills: int, seed: int, ranks: int, jobs: int, end: float) -> tuple[int, int]:
     if ranks > 1:
-        VICTIMS["rank"] = 2
+        VICTIMS["rank"] = 6
     if not (folder / "model").exists():
         assert finish(fork(lambda: make_inputs(folder), folder / "log")) == 0, (folder / "log").read_text()
     more = [f"ranks={ranks}"] * (ranks > 1)

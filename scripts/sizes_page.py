@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from menon.assembly.derived import memory, size_of_model
+from menon.assembly.derived import size_of_model
+from menon.assembly.memory import Needs, own_process
 from menon.assembly.run import configured
 from menon.assembly.sizes import (
     GIB,
@@ -154,7 +155,7 @@ def laptop_memory(model: Path, settings: Sequence[str]) -> dict[str, float]:
     size = size_of_model(str(model))
     assert size is not None
     changes = [dict([override(word)]) for word in (f"model={model}", *ON_LAPTOP, *settings)]
-    return memory(configured("grpo", changes, 1), size)
+    return own_process(Needs.of(configured("grpo", changes, 1)), size)
 
 
 def config_folder(shape: Shape, folder: Path) -> Path:

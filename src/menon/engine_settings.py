@@ -46,9 +46,10 @@ class VLLM:
     """Path of the interpreter of an environment that has vLLM. It is started there."""
     server: str = ""
     """Address of a vLLM server in place of `python`, like http://127.0.0.1:8000."""
-    weights: Literal["changed", "file", "broadcast", "nccl", "ipc"] = "changed"
+    weights: Literal["changed", "file", "adapter", "broadcast", "nccl", "ipc"] = "changed"
     """How new weights reach it. changed: the tensors that changed, in a file; file: a whole model folder,
-    which it loads by its own means; broadcast: over gloo between CPUs; nccl: the same between GPUs; ipc: as
+    which it loads by its own means; adapter: those of the adapter alone, which it puts in place of the last
+    one; broadcast: over gloo between CPUs; nccl: the same between GPUs; ipc: as
     memory of a GPU that both use."""
     cache_gib: float | None = None
     """GiB for its keys and values; null: a quarter of the free memory, at most 8."""

@@ -8,8 +8,9 @@ import torch
 
 from helpers import ALPHABET, tiny_model, tiny_tokenizer
 from menon.assembly.build import build
-from menon.assembly.derived import memory, size_of_model
+from menon.assembly.derived import size_of_model
 from menon.assembly.given import build_given
+from menon.assembly.memory import Needs, own_process
 from menon.assembly.run import resume
 from menon.assembly.teachers import unused
 from menon.batch import Batch
@@ -151,9 +152,9 @@ def test_memory_counts_every_teacher_once(models):
     assert teacher is not None
     several = {"a": models["even"], "b": models["even"], "c": "start"}
     config = changed(recipe("opd"), {"model": models["policy"], "teachers": several})
-    assert memory(config, policy)["teacher"] == 4 * (teacher.parameters + policy.parameters)
+    assert own_process(Needs.of(config), policy)["teacher"] == 4 * (teacher.parameters + policy.parameters)
     one = changed(recipe("self_distill"), {"teacher": "policy"})
-    assert "teacher" not in memory(one, policy)
+    assert "teacher" not in own_process(Needs.of(one), policy)
 
 
 # What is refused

@@ -10,8 +10,9 @@ import torch
 from transformers import Gemma4Config
 
 from helpers import tiny_model
-from menon.assembly import room
-from menon.assembly.derived import ModelSize, memory, num_workers, size_of_model, sizes, tokens_per_pass
+from menon.assembly import before
+from menon.assembly.derived import ModelSize, num_workers, size_of_model, sizes, tokens_per_pass
+from menon.assembly.memory import Needs, own_process, processes
 from menon.assembly.run import configured
 from menon.assembly.sampler_memory import VLLM_LIBRARIES, of_vllm
 from menon.cli import explain as explaining
@@ -60,7 +61,7 @@ def test_memory_of_trees():
     shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
     cached = 4 * 2 * 2 * 8
     assert (
-        memory(recipe("spo_tree"), shape)["keys and values"]
+        own_process(Needs.of(recipe("spo_tree")), shape)["keys and values"]
         == 8 * (5408 * cached + 84 * 224 * 25) + 256 * 224 * cached
     )
 
@@ -121,7 +122,7 @@ def test_memory_by_hand():
         {"prompts_per_step": 2, "samples_per_prompt": 4, "tokens_per_forward": 500, "slots": 256},
     )
     shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
-    assert memory(config, shape) == {
+    assert own_process(Needs.of(config), shape) == {
         "weights": 4000,
         "gradients": 4000,
         "optimiser": 8000,
@@ -130,14 +131,14 @@ def test_memory_by_hand():
         "keys and values": 4 * 8 * 224 * 32,
         "libraries": 2**29,
     }
-    half = memory(changed(config, {"dtype": "bfloat16", "reference": "frozen"}), shape)
+    half = own_process(Needs.of(changed(config, {"dtype": "bfloat16", "reference": "frozen"})), shape)
     assert (half["weights"], half["reference"], half["sampler's copies"]) == (4000, 4000, 2000)
     assert half["keys and values"] == 4 * 8 * 224 * 32  # the sampler's cache is wide
     narrow = 2 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 500
     assert (
         half["activations"] == narrow + 2 * 2 * 2 * (16 + 8) * 500
     )  # of attention twice as much: it is in fp32 on a CPU
-    on_gpu = memory(changed(config, {"dtype": "bfloat16", "device": "cuda"}), shape)
+    on_gpu = own_process(Needs.of(changed(config, {"dtype": "bfloat16", "device": "cuda"})), shape)
     assert on_gpu["activations"] == narrow
 
 
@@ -148,24 +149,29 @@ def test_memory_of_vllm_in_place_of_the_built_in_sampler(monkeypatch):
     own = {"prompts_per_step": 2, "samples_per_prompt": 4, "device": "cpu", "reference": "frozen"}
     config = changed(recipe("grpo"), own)
     there = {"sampler": {"kind": "vllm", "python": "p", "cache_gib": 0.5}}
-    parts = memory(changed(config, there), shape)
+    learner, vllm = processes(Needs.of(changed(config, there)), shape)
     of_learner = {
-        name: size for name, size in memory(config, shape).items() if name != "keys and values"
+        name: size for name, size in own_process(Needs.of(config), shape).items() if name != "keys and values"
     }  # float32 on a CPU: the built-in sampler has no copies
-    assert parts == of_learner | {
-        "vLLM's weights": 4000,
-        "vLLM's cache": 2**29,
-        "vLLM's libraries": VLLM_LIBRARIES,
-        "weights on the way": 4000,
-    }
-    half = memory(changed(config, there, {"dtype": "bfloat16"}), shape)
-    assert half["vLLM's weights"] == 2000
-    assert "sampler's copies" not in half
+    assert learner.parts == of_learner
+    assert (vllm.name, vllm.parts) == (
+        "vLLM",
+        {
+            "vLLM's weights": 4000,
+            "vLLM's cache": 2**29,
+            "vLLM's libraries": VLLM_LIBRARIES,
+            "weights on the way": 4000,
+        },
+    )
+    learner, vllm = processes(Needs.of(changed(config, there, {"dtype": "bfloat16"})), shape)
+    assert vllm.parts["vLLM's weights"] == 2000
+    assert "sampler's copies" not in learner.parts
     monkeypatch.setattr("menon.assembly.sampler_memory.free_bytes", lambda device: 4_004_000)
     free = {"sampler": {"kind": "vllm", "python": "p"}}
-    assert memory(changed(config, free), shape)["vLLM's cache"] == 1_000_000
+    assert processes(Needs.of(changed(config, free)), shape)[1].parts["vLLM's cache"] == 1_000_000
     server = {"sampler": {"kind": "vllm", "server": "http://x"}}
-    assert memory(changed(config, server), shape) == of_learner | {"weights on the way": 4000}
+    learner, there_too = processes(Needs.of(changed(config, server)), shape)
+    assert (learner.parts, there_too.parts) == (of_learner, {"weights on the way": 4000})
 
 
 def test_files_of_weights_on_their_way_are_two_pieces():
@@ -194,14 +200,14 @@ def test_files_of_weights_on_their_way_are_two_pieces():
 def test_activations_are_those_of_an_update_at_most(changes, tokens):
     config = changed(recipe("grpo"), {"prompts_per_step": 2, "samples_per_prompt": 4, **changes})
     shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
-    assert memory(config, shape)["activations"] == 4 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * tokens
+    assert own_process(Needs.of(config), shape)["activations"] == 4 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * tokens
 
 
 def test_a_critic_in_fewer_updates_holds_more():
     shape = ModelSize(parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50)
     small = {"prompts_per_step": 2, "samples_per_prompt": 4, "updates_per_step": 4}
     config = changed(recipe("ppo"), {**small, "critic.updates_per_step": 2})
-    assert memory(config, shape)["activations"] == 4 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 4 * 224
+    assert own_process(Needs.of(config), shape)["activations"] == 4 * 2 * (8 * 16 + 4 * 32 + 2 * 8) * 4 * 224
 
 
 def test_memory_with_parallel_passes(monkeypatch):
@@ -216,14 +222,14 @@ def test_memory_with_parallel_passes(monkeypatch):
         parameters=1000, layers=2, hidden=16, intermediate=32, kv=32, vocabulary=50, family=True, copied=300
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    alone = memory(config, shape)
+    alone = own_process(Needs.of(config), shape)
     assert (num_workers(config.engine, shape), alone["gradients"], alone["sampler's copies"]) == (
         1,
         4000,
         1200,
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    apart = memory(config, shape)
+    apart = own_process(Needs.of(config), shape)
     assert (num_workers(config.engine, shape), apart["gradients"], apart["sampler's copies"]) == (
         3,
         20_000,
@@ -234,7 +240,7 @@ def test_memory_with_parallel_passes(monkeypatch):
         apart[name] == alone[name]
         for name in ("weights", "optimiser", "activations", "logits", "keys and values")
     )
-    half = memory(changed(config, {"dtype": "bfloat16"}), shape)
+    half = own_process(Needs.of(changed(config, {"dtype": "bfloat16"})), shape)
     assert half["sampler's copies"] == 2 * 1000 + 3 * 2 * 300
     assert (
         half["keys and values"] == alone["keys and values"] / 2
@@ -252,7 +258,7 @@ def test_memory_of_a_large_model_is_that_of_writing_or_of_learning():
     parameters = 2**26 + 1
     sizes_of = {"layers": 2, "hidden": 16, "intermediate": 32, "kv": 32, "vocabulary": 50, "family": True}
     shape = ModelSize(parameters=parameters, **sizes_of, copied=300)
-    found = memory(config, shape)
+    found = own_process(Needs.of(config), shape)
     assert found == {
         "weights": 4 * parameters,
         "gradients": 4 * parameters,
@@ -261,14 +267,14 @@ def test_memory_of_a_large_model_is_that_of_writing_or_of_learning():
         "logits": 4 * 512 * 50,
         "libraries": 2**29,
     }
-    writing = memory(config, dataclasses.replace(shape, copied=2**27))
+    writing = own_process(Needs.of(config), dataclasses.replace(shape, copied=2**27))
     assert not {"gradients", "activations", "logits"} & writing.keys()
     assert writing["sampler's copies"] == 4 * 2**27
     assert writing["keys and values"] == 4 * 8 * 224 * 32
-    half = memory(changed(config, {"dtype": "bfloat16"}), shape)
+    half = own_process(Needs.of(changed(config, {"dtype": "bfloat16"})), shape)
     assert half["sampler's copies"] == 2 * parameters
     assert half["activations"] == (2 * (2 * (8 * 16 + 4 * 32) + 3 * 32) + 2 * (2 * 2 * 16 + 32)) * 512
-    other = memory(config, dataclasses.replace(shape, family=False))
+    other = own_process(Needs.of(config), dataclasses.replace(shape, family=False))
     assert other["activations"] == 4 * (2 * (8 * 16 + 4 * 32) + 32) * 896
 
 
@@ -335,10 +341,10 @@ def test_what_this_machine_cannot_hold(tmp_path, monkeypatch, capsys):
     tiny_model().config.save_pretrained(tmp_path)
     assert main(words) == 0
     assert "here:" not in capsys.readouterr().out
-    monkeypatch.setattr(room, "free_bytes", lambda device: 1)
+    monkeypatch.setattr(before, "free_bytes", lambda device: 1)
     assert main(words) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "here: training all weights of" in text
+    assert "here: this run needs at least" in text
     assert "take a model of at most" in text
 
 

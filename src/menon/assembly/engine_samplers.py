@@ -3,17 +3,21 @@ how they are started, and the channels to their weights."""
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.assembly.server_samplers import check_server
 from menon.assembly.site import Site
-from menon.config import Control, OnlineSource
+from menon.config import Control, OnlineSource, Policy
 from menon.engine_settings import VLLM, Builtin, Engine
-from menon.engines import vllm_sampler
+from menon.engines import lora, vllm_sampler
+from menon.engines.adapter_files import write
 from menon.engines.broadcast import Broadcast
 from menon.engines.carriers import ByBroadcast, ByFile, ByIpc, ByReload, scratch
 from menon.engines.decoding.stop_strings import Detokenizer
@@ -23,12 +27,18 @@ from menon.engines.limits import rows_of
 from menon.engines.machine import free_bytes
 from menon.engines.vllm_sampler import VLLMSampler
 from menon.errors import UserError
-from menon.sync.protocols import Gives, WeightChannel
+from menon.sync.by_adapter import ByAdapter
+from menon.sync.fingerprint import content
+from menon.sync.protocols import WeightChannel
 from menon.sync.to_engine import Carries, ToEngine
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MOST_CACHE = 2**33
 """Bytes of keys and values that an engine gets where no setting says it."""
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Sizes of the room that vLLM makes for adapters."""
+FROZEN = "model.safetensors"
+"""The file with the weights that an adapter leaves as they are."""
 ON_CPU = {"block_size": 32, "enable_chunked_prefill": False}
 """Arguments on a CPU. vLLM's own block of the prefix cache has 128 tokens there: more than many prompts here,
 which then would share nothing. A prompt that is read in pieces ends vLLM where answers have seeds, because it
@@ -57,9 +67,25 @@ def check_before(source: OnlineSource, engine: Engine) -> None:
         vllm_sampler.check_arguments(setting.arguments)
         check_weights(setting, engine)
         if setting.python:
-            vllm_sampler.check_environment(setting.python)
+            vllm_sampler.check_environment(setting.python, setting.arguments)
             return
     check_server(setting)
+
+
+def check_adapter(setting: VLLM, source: OnlineSource, policy: Policy, ranks: int) -> None:
+    """UserError where the weights are to be those of an adapter and the run cannot give it alone."""
+    if setting.weights != "adapter":
+        return
+    said = "sampler.weights=adapter with {} cannot work, because {}; leave {} out, or sampler.weights"
+    if policy.adapter is None:
+        raise UserError("sampler.weights=adapter needs an adapter; set adapter.rank=8, or leave it out")
+    if policy.head != "none":
+        raise UserError(said.format(f"head={policy.head}", "such a policy is written whole", "head"))
+    if ranks > 1:
+        raise UserError(said.format(f"ranks={ranks}", "ranks hand out merged weights", "ranks"))
+    if source.staleness:
+        why = "an answer that is being written keeps the adapter that it began with"
+        raise UserError(said.format(f"staleness={source.staleness}", why, "staleness"))
 
 
 def check_weights(setting: VLLM, engine: Engine) -> None:
@@ -94,6 +120,8 @@ def engine_sampler(
     folder = Path(temporary.name)
     model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if setting.weights == "adapter":
+        write_frozen(model, DTYPES[engine.dtype], folder)
     ends = end_token_ids(model, tokenizer)
     embedding: Any = model.get_input_embeddings()
     sampler = VLLMSampler(
@@ -116,7 +144,20 @@ def engine_sampler(
     except BaseException:
         sampler.close()
         raise
+    (folder / FROZEN).unlink(missing_ok=True)  # it would take memory until the end of the run
     return sampler
+
+
+def write_frozen(model: PreTrainedModel, dtype: torch.dtype, folder: Path) -> None:
+    """The weights that an adapter leaves as they are, for an engine that reads them at its start."""
+    tensors = {name: weight.to(dtype).cpu().contiguous() for name, weight in frozen(model)}
+    save_file(tensors, folder / FROZEN, {"format": "pt"})
+
+
+def frozen(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """(name without the adapter, live tensor) of a model's frozen weights, tied ones once."""
+    for name, weight in lora.base_of(model).named_parameters():
+        yield name, weight.detach()
 
 
 def check_room(setting: VLLM, engine: Engine, model: PreTrainedModel) -> int:
@@ -143,14 +184,15 @@ def cache_bytes(setting: VLLM, free: int, weights: int) -> int:
 def arguments_of(setting: VLLM, engine: Engine, model: PreTrainedModel, cache: int) -> dict[str, Any]:
     """The arguments of vLLM's engine."""
     context = rows_of(model)
-    broadcast = setting.weights in ("broadcast", "nccl")
+    broadcast, alone = setting.weights in ("broadcast", "nccl"), setting.weights == "adapter"
     return {
         "dtype": engine.dtype,
         "max_num_seqs": engine.slots,
         "seed": 0,
         "logprobs_mode": "processed_logprobs",  # those at the sampling temperature; the raw ones are at 1
         "skip_tokenizer_init": True,
-        "load_format": "dummy",
+        "load_format": "auto" if alone else "dummy",
+        "use_tqdm_on_load": False,
         "enable_prefix_caching": True,
         "disable_log_stats": True,
         "kv_cache_memory_bytes": cache,
@@ -158,6 +200,7 @@ def arguments_of(setting: VLLM, engine: Engine, model: PreTrainedModel, cache: i
         **({} if context is None else {"max_model_len": int(context)}),
         **(ON_CPU if model.device.type == "cpu" else {}),
         **({"weight_transfer_config": {"backend": "menon"}} if broadcast else {}),
+        **({"enable_lora": True, "max_loras": 1, "max_lora_rank": room_for(rank_of(model))} if alone else {}),
         **setting.arguments,
     }
 
@@ -182,17 +225,54 @@ def environment_of(engine: Engine, device: torch.device) -> dict[str, str]:
     }
 
 
-def engine_channel(engine: Engine, policy: Gives, sampler: EngineSampler) -> WeightChannel:
+def rank_of(model: Any) -> int:
+    """The rank of a model's adapter."""
+    return int(model.peft_config[lora.NAME].r)
+
+
+def room_for(rank: int) -> int:
+    """The smallest of vLLM's sizes for adapters that holds one of this rank. UserError: none does."""
+    found = [size for size in LORA_RANKS if size >= rank]
+    if not found:
+        raise UserError(
+            f"vLLM takes adapters of rank {LORA_RANKS[-1]} at most, and adapter.rank is {rank}; lower it, or "
+            "leave sampler.weights out"
+        )
+    return found[0]
+
+
+def engine_channel(
+    engine: Engine, host: Any, model: PreTrainedModel, sampler: EngineSampler
+) -> WeightChannel:
     """The channel to a started engine; the first publication has brought it the weights."""
     setting = engine.sampler
     assert isinstance(setting, VLLM)
-    channel = ToEngine(policy, sampler, carrier_of(setting, sampler), setting.weights != "file")
+    assert isinstance(sampler, VLLMSampler)
+    channel: WeightChannel
+    if setting.weights == "adapter":
+        base = {name: content(weight.to(sampler.dtype)) for name, weight in frozen(model)}
+        channel = ByAdapter(PolicyAdapter(model), sampler, sampler.folder, base)
+    else:
+        channel = ToEngine(host, sampler, carrier_of(setting, sampler), setting.weights != "file")
     channel.publish(0)
     return channel
 
 
-def carrier_of(setting: VLLM, sampler: EngineSampler) -> Carries:
-    assert isinstance(sampler, VLLMSampler)
+class PolicyAdapter:
+    """The adapter of a policy in this process (`sync.by_adapter.GivesAdapter`), in the dtype that learns."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.rank = model, rank_of(model)
+        self.scale = float(next(iter(lora.layers(model).values())).scaling[lora.NAME])
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return lora.adapter_tensors(self.model)
+
+    def write(self, folder: Path) -> None:
+        write(self.model, "", folder)
+
+
+def carrier_of(setting: VLLM, sampler: VLLMSampler) -> Carries:
     if setting.weights in ("broadcast", "nccl"):
         backend = "nccl" if setting.weights == "nccl" else "gloo"
         return ByBroadcast(sampler, Broadcast(1, backend))

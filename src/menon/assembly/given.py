@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from menon.assembly.answer_length import length_for
+from menon.assembly.before import check_before
 from menon.assembly.build import close_grade, evaluation_of, grade_of, plan_of, probe_of, reward_of
 from menon.assembly.chat_template import chat_with, check_used
 from menon.assembly.header import model_in_words
@@ -53,6 +54,7 @@ def build_given(config: RunConfig, notify: Notify = lambda sentence: None) -> It
     """Builds all parts of a run on given text, as `build.build` does for one on its policy's answers."""
     rows = config.rows
     assert rows is not None
+    check_before(config, notify)
     around = replace(
         around_of(config.source, config.control.seed), notify=notify, device=config.engine.device
     )

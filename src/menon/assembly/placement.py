@@ -9,7 +9,6 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from menon.assembly.engine_samplers import check_before
 from menon.assembly.models import host_of, saved_dtypes, start_of, with_teacher
 from menon.assembly.ranks import host_on_ranks
 from menon.assembly.samplers import channel_of, sampler_of
@@ -23,7 +22,6 @@ from menon.engines.limits import rows_of
 from menon.engines.ranked_host import RankedHost
 from menon.engines.remote_sampler import RemoteSampler
 from menon.engines.taking_turns import TakesTurns
-from menon.errors import UserError
 from menon.limit import Limit
 from menon.record.layout import Layout
 from menon.rollout.protocols import Sampler
@@ -82,9 +80,8 @@ class Unwritten(Closes):
 
 
 def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: None) -> Placed:
-    """Places the models of a run and its sampler. All models but a teacher start from the policy's weights.
-    UserError, before anything is read, for a sampler that cannot be used."""
-    check_before(config.source, config.engine)
+    """Places the models of a run and its sampler. All models but a teacher start from the policy's
+    weights."""
     model, tokenizer, origin = start_of(config.models, config.engine, config.control.seed)
     with ExitStack() as undo:
         workers = Layout(Path(config.control.out)).workers
@@ -107,7 +104,7 @@ def place(config: RunConfig, notify: Callable[[str], None] = lambda sentence: No
         undo.callback(end, host)
         turns: InProcessHost | RankedHost | TakesTurns = host
         if config.engine.colocated:
-            turns = taking_turns(host, sampler, config.source.staleness)
+            turns = taking_turns(host, sampler)
         return Placed(
             turns,
             sampler,
@@ -154,12 +151,8 @@ def place_without_sampler(
         )
 
 
-def taking_turns(host: InProcessHost | RankedHost, sampler: Sampler, staleness: int) -> TakesTurns:
-    """The host of a colocated run. UserError: the run writes while it learns."""
-    if staleness:
-        raise UserError(
-            "with colocated=true samplers and learner take turns; set staleness=0, or leave it out"
-        )
+def taking_turns(host: InProcessHost | RankedHost, sampler: Sampler) -> TakesTurns:
+    """The host of a colocated run."""
     assert isinstance(host, InProcessHost)  # `Engine` has checked both
     assert isinstance(sampler, RemoteSampler)
     return TakesTurns(host, sampler)

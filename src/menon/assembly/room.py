@@ -1,106 +1,32 @@
-"""Whether a run fits into the memory and onto the disk of this machine, said before a model is loaded."""
+"""Whether a run's folder can be written and its disk holds the checkpoints, said before a model is loaded."""
 
 import resource
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from menon.assembly.derived import (
-    GIB,
-    LEARNING,
-    ModelSize,
-    assumed_length,
-    memory,
-    size_of_model,
-)
-from menon.assembly.models import device_of, model_name
+from menon.assembly.derived import GIB, ModelSize, size_of_model
+from menon.assembly.models import model_name
 from menon.base import BASES
 from menon.config import Control, RunConfig
-from menon.engine_settings import ThisMachine
 from menon.engines.hf_models import folder_of, quiet
-from menon.engines.machine import free_bytes
 from menon.engines.model_files import dtypes_in
-from menon.engines.weight_files import billions
 from menon.errors import UserError
 from menon.record import disk
 from menon.record.checkpoint import KEEP
 from menon.record.layout import Layout, steps_in
-from menon.update.adapter import Adapter
 
-KEPT = ("weights", "gradients", "optimiser", "reference", "teacher")
-"""What is in memory whatever a step's texts are, by its name in `derived.memory`."""
-RANK = 32
-"""The rank of the adapter that is proposed where a whole model does not fit."""
 MOMENTS, NUMBER = 8, 4
 """Bytes of AdamW's two moments of a weight, and of a weight in float32."""
 
 
-def check_room(config: RunConfig, out: Path, notify: Callable[[str], None]) -> None:
-    """UserError if the run's folder `out` cannot be written, its disk cannot hold the checkpoints, or the
-    models are more than the free memory. `notify` hears of an update that may be."""
+def check_place(config: RunConfig, out: Path) -> None:
+    """UserError if the run's folder `out` cannot be written, or its disk cannot hold the checkpoints."""
     place = disk.check_place(out, "the run folder", "folder")
-    name = config.models.policy.model
     with quiet():
-        folder = folder_of(model_name(name), adapters=True)
+        folder = folder_of(model_name(config.models.policy.model), adapters=True)
     size = size_of_model(str(folder))
-    if size is None:  # an adapter whose model is not on this disk
-        return
-    if holds_models(config):
-        check_memory(config, size, notify)
-    check_disk(config, size, folder, place, len(steps_in(Layout(out).checkpoints)))
-
-
-def holds_models(config: RunConfig) -> bool:
-    """Whether the models of a run, not built-in ones, are whole and on this machine."""
-    engine, name = config.engine, config.models.policy.model
-    return name not in BASES and engine.ranks == 1 and isinstance(engine.placement, ThisMachine)
-
-
-def check_memory(config: RunConfig, size: ModelSize, notify: Callable[[str], None]) -> None:
-    """UserError if what the models of a run hold while they learn is more than the free memory."""
-    name, free = config.models.policy.model, free_bytes(device_of(config.engine.device))
-    kept, learning, teacher = held(config, size)
-    if kept > free and teacher > kept / 2:
-        raise UserError(
-            f"the teacher of {name} takes {teacher / GIB:.1f} GiB, and {free / GIB:.1f} GiB of memory are "
-            "free; take a smaller teacher, or learn from texts that it has written (distill_data)"
-        )
-    if kept > free:
-        adapter = config.models.policy.adapter
-        what = "all weights of" if adapter is None else "an adapter of"
-        smaller = f"a model of at most {billions(free / kept * size.parameters)} weights"
-        raise UserError(
-            f"training {what} {name} ({billions(size.parameters)}) takes {kept / GIB:.1f} GiB besides a "
-            f"step's texts, and {free / GIB:.1f} GiB of memory are free; take {advice(config, size, free)}"
-            f"{smaller}"
-        )
-    if kept + learning > free:
-        notify(
-            f"an update of {name} may take {(kept + learning) / GIB:.1f} GiB, and {free / GIB:.1f} GiB of "
-            "memory are free; if the run is killed, lower tokens_per_forward and max_new_tokens"
-        )
-
-
-def held(config: RunConfig, size: ModelSize) -> tuple[float, float, float]:
-    """Bytes of the run's models while they learn, of what an update needs besides, and of the teachers among
-    the models."""
-    length = assumed_length(config.source.max_new_tokens, size)
-    found = memory(replace(config, source=replace(config.source, max_new_tokens=length)), size)
-    kept = sum(found.get(part, 0) for part in KEPT)
-    learning = sum(found.get(part, 0) for part in LEARNING if part not in KEPT)
-    return kept, learning, found.get("teacher", 0)
-
-
-def advice(config: RunConfig, size: ModelSize, free: float) -> str:
-    """The beginning of the advice: an adapter, where one is not asked for and would fit."""
-    if config.models.policy.adapter is not None:
-        return ""
-    policy = replace(config.models.policy, adapter=Adapter(rank=RANK))
-    kept, *_ = held(replace(config, models=replace(config.models, policy=policy)), size)
-    if max(kept, NUMBER * size.parameters) > free:
-        return ""
-    return f"adapter.rank={RANK} ({kept / GIB:.1f} GiB), or "
+    if size is not None:  # an adapter whose model is not on this disk
+        check_disk(config, size, folder, place, len(steps_in(Layout(out).checkpoints)))
 
 
 def check_disk(config: RunConfig, size: ModelSize, folder: Path, place: Path, there: int = 0) -> None:

@@ -23,7 +23,9 @@ def of_vllm(engine: Engine, parameters: int, largest: int) -> dict[str, int]:
     each = DTYPES.get(engine.dtype, torch.float32).itemsize
     weights = each * parameters
     files = min(weights, PIECE + max(PIECE, each * largest)) if setting.weights == "changed" else weights
-    found: dict[str, Any] = {"weights on the way": files * (setting.weights in ("changed", "file"))}
+    found: dict[str, Any] = {
+        "weights on the way": files * (setting.weights in ("changed", "file", "adapter"))
+    }
     if not setting.python:
         return found
     device = torch.device("cpu" if engine.device == "auto" and not torch.cuda.is_available() else "cuda")

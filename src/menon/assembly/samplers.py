@@ -88,7 +88,7 @@ def channel_of(
     """The channel from the host's policy to the sampler, which holds the policy's weights. By reference where
     the sampler writes with the learner's own tensors."""
     if isinstance(sampler, EngineSampler):
-        return engine_channel(engine, host, sampler)
+        return engine_channel(engine, host, model, sampler)
     if isinstance(sampler, OpenAISampler):
         return server_channel(engine, host, model, tokenizer, source.temperature, sampler)
     if isinstance(sampler, RemoteSampler):

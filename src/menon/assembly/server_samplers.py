@@ -15,7 +15,7 @@ from menon.engines.carriers import ByFile, ByReload, scratch
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import rows_of
-from menon.engines.openai_sampler import OpenAISampler
+from menon.engines.openai_sampler import OpenAISampler, written_in
 from menon.engines.request_checks import check_request
 from menon.engines.vllm_sampler import truncated
 from menon.engines.vllm_server import VLLMServer
@@ -50,7 +50,8 @@ def headers_of(setting: VLLM | OpenAI) -> dict[str, str]:
 
 
 def check_server(setting: VLLM | OpenAI) -> None:
-    """UserError, before any model is read, if no server answers, or if it could not get new weights."""
+    """UserError, before any model is read, if no server answers as it must, or if it could not get new
+    weights."""
     if isinstance(setting, OpenAI) and not setting.reload:
         raise UserError(
             "sampler=openai needs sampler.reload=URL, the address that loads a model folder, or the server "
@@ -60,7 +61,8 @@ def check_server(setting: VLLM | OpenAI) -> None:
     model = setting.model if isinstance(setting, OpenAI) else ""
     try:
         with JsonServer(api_of(setting), ASK_LIMIT) as server:
-            server.post({**body, "model": model} if model else body, "completions", headers_of(setting))
+            asked = {**body, "model": model} if model else body
+            written_in(server.url, server.post(asked, "completions", headers_of(setting)))
     except ServerFailed as error:
         raise UserError(
             f"sampler.server: {error}; start the server, or correct sampler.server (docs/vllm.md)"
@@ -95,7 +97,6 @@ def server_sampler(
     """The sampler that asks a server, which has answered as it must."""
     setting = engine.sampler
     assert isinstance(setting, VLLM | OpenAI)
-    check_tokenizer(setting, tokenizer)
     ends = end_token_ids(model, tokenizer)
     embedding: Any = model.get_input_embeddings()
     sampler = (VLLMServer if isinstance(setting, VLLM) else OpenAISampler)(

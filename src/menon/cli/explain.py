@@ -1,7 +1,7 @@
 """`menon explain RECIPE key=value ...`: what a run would do, before anything runs."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,9 @@ from menon.settings import plain_data
 
 if TYPE_CHECKING:
     from menon.assembly.derived import ModelSize, Sizes
+    from menon.assembly.memory import Needs, Process
     from menon.assembly.sizes import Layout, Work
-    from menon.config import Models, OnlineSource, Policy, RunConfig
+    from menon.config import Models, OnlineSource, Policy
     from menon.engine_settings import Engine
     from menon.prompts.given import GivenText
 
@@ -48,7 +49,8 @@ def explain(words: Sequence[str]) -> int:
         print(as_yaml(plain_data(config), asked.settings), end="")
         return 0
     from menon.assembly.adapter_advice import advice_on_rate
-    from menon.assembly.derived import assumed_length, memory, num_workers, size_of_model, sizes
+    from menon.assembly.derived import assumed_length, num_workers, size_of_model, sizes
+    from menon.assembly.memory import Needs
     from menon.config import setup_of
 
     policy, wanted = config.models.policy, config.source.max_new_tokens
@@ -71,8 +73,10 @@ def explain(words: Sequence[str]) -> int:
     if config.rows is None:
         show(f"  off-policy   {off_policy(found)}")
     show(*parted(chosen, workers), "")
-    show(*peak(policy.model, model, {} if model is None else memory(config, model)))
-    show(*too_much(config, model))
+    run = Needs.of(config)
+    show(*peak(policy.model, model, run))
+    if gpus is None:
+        show(*too_much(run, model))
     show(*adapted(policy, model, advice_on_rate(policy, config.recipe, config.scale)))
     if gpus is not None:
         layout, work = of_run(config.source, config.models, config.engine, gpus[0], found)
@@ -221,33 +225,50 @@ def off_policy(found: "Sizes") -> str:
     return f"an answer is learned from {found.lag / 2:g} updates late on average, {found.lag} at most"
 
 
-def too_much(config: "RunConfig", model: "ModelSize | None") -> Iterator[str]:
+def too_much(run: "Needs", model: "ModelSize | None") -> Iterator[str]:
     """The lines about a run that this machine cannot hold: what `menon train` would say."""
-    from menon.assembly.room import check_memory, holds_models
+    from menon.assembly.before import check_room
 
-    if model is None or not holds_models(config):
-        return
     said: list[str] = []
     try:
-        check_memory(config, model, said.append)
+        if model is not None:
+            check_room(run, model, said.append)
     except UserError as error:
         said.append(str(error))
     for sentence in said:
         yield from wrapped("               ", f"here: {sentence}", width_here())
 
 
-def peak(name: str, model: "ModelSize | None", parts: Mapping[str, float]) -> Iterator[str]:
-    """The lines about memory."""
+def peak(name: str, model: "ModelSize | None", run: "Needs") -> Iterator[str]:
+    """The lines about memory: of each process where the run has several, and of all together."""
     from menon.assembly.derived import GIB
     from menon.assembly.header import quantity
+    from menon.assembly.memory import processes, together
 
     if model is None:
         yield f"  memory       unknown: {name} is not on this disk; name a local folder"
         return
-    total = f"{sum(parts.values()) / GIB:,.2f} GiB"
-    yield f"  memory       about {total} for {name}, {quantity(model.parameters)} parameters"
-    for part, size in parts.items():
-        yield f"    {part:<18}{size / GIB:>10,.3f} GiB"
+    found = processes(run, model)
+    count = sum(one.count for one in found)
+    among = f", in {count} processes" if count > 1 else ""
+    about = f"about {together(run, found) / GIB:,.2f} GiB for {name}, {quantity(model.parameters)} parameters"
+    yield from wrapped("  memory       ", about + among, width_here())
+    for one in found:
+        if len(found) > 1:
+            yield f"    {in_words(one):<26}{one.size / GIB:>8,.3f} GiB"
+        for part, size in one.parts.items():
+            yield f"    {'  ' * (len(found) > 1)}{part:<18}{size / GIB:>10,.3f} GiB{parted_among(one, part)}"
     yield "    if passes are full, prompts have 128 tokens and answers their full length,"
     yield "    with AdamW and fused attention; a checkpoint copies AdamW's moments for a"
     yield "    moment, and processes that grade are not included"
+
+
+def in_words(process: "Process") -> str:
+    return f"each of {process.count} {process.name}s" if process.count > 1 else process.name
+
+
+def parted_among(process: "Process", part: str) -> str:
+    """Says of what ranks hold whether it is a part of the whole."""
+    from menon.assembly.memory import PARTED
+
+    return f", 1 of {process.count} parts" if process.name == "rank" and part in PARTED else ""

@@ -63,7 +63,7 @@ def load_with_adapter(
         model = _load_causal(whole, name, dtype).to(device)
         if whole != folder:
             read_into(model, folder, name)
-        tokenizer = load_tokenizer(folder if (folder / "tokenizer.json").is_file() else whole, name)
+    tokenizer = tokenizer_of(name)
     end_token_ids(model, tokenizer, name)
     most, vocabulary = max(tokenizer.get_vocab().values()), model.get_input_embeddings().num_embeddings
     if most >= vocabulary:
@@ -72,6 +72,14 @@ def load_with_adapter(
             "its own tokenizer"
         )
     return model, tokenizer
+
+
+def tokenizer_of(name: str) -> transformers.PreTrainedTokenizerBase:
+    """The tokenizer of a model, or of the model that an adapter is for where it brings none."""
+    with quiet():
+        folder = folder_of(name, adapters=True)
+        own = (folder / "tokenizer.json").is_file()
+        return load_tokenizer(folder if own else base_folder(folder, name), name)
 
 
 def base_folder(folder: Path, name: str) -> Path:

@@ -1,7 +1,7 @@
 """Properties of the machine: free memory, bfloat16 instructions, and how many cores a model can use."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -35,11 +35,17 @@ def free_bytes(device: torch.device) -> int:
 
 
 def left_in(group: Path) -> int:
-    """Bytes that a control group may still take; very many where it has no limit."""
+    """Bytes that a control group may still take; very many where it has no limit. Copies of files that have
+    not been read for a while count as taken there, and give way."""
     try:
-        return max(0, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        left = int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
     except (OSError, ValueError):
         return 2**62
+    with suppress(OSError):
+        for line in (group / "memory.stat").read_text().splitlines():
+            name, _, size = line.partition(" ")
+            left += int(size) if name == "inactive_file" else 0
+    return max(0, left)
 
 
 def has_bf16(device: torch.device) -> bool:

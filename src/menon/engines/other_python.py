@@ -17,8 +17,12 @@ PROGRAM = "from menon.processes.child import main; main()"
 LOOK = """\
 import json, sys
 from importlib.metadata import PackageNotFoundError, version
-found = {"python": list(sys.version_info[:2])}
-for name in json.loads(sys.argv[1]):
+from importlib.util import find_spec
+names, package = json.loads(sys.argv[1])
+spec = find_spec(package) if package else None
+folder = list(spec.submodule_search_locations or [""])[0] if spec else ""
+found = {"python": list(sys.version_info[:2]), "folder": folder}
+for name in names:
     try:
         found[name] = version(name)
     except PackageNotFoundError:
@@ -66,16 +70,21 @@ class Environment:
     python: tuple[int, int]
     packages: Mapping[str, str]
     """Name of an installed distribution -> its version."""
+    folder: str = ""
+    """Where the package that was asked for lies; "" if it is not there."""
 
 
-def look(python: str, setting: str, names: list[str]) -> Environment:
-    """What an interpreter has of the distributions with these names. UserError: it is no interpreter, or too
-    old to run our package."""
+def look(python: str, setting: str, names: list[str], package: str = "") -> Environment:
+    """What an interpreter has of the distributions with these names, and where a package lies, which is not
+    imported. UserError: it is no interpreter, or too old to run our package."""
     if not Path(python).is_file():
         raise UserError(f"{setting}: there is no file {python}; give the path of an interpreter")
     try:
         done = subprocess.run(
-            [python, "-c", LOOK, json.dumps(names)], capture_output=True, text=True, timeout=LOOK_LIMIT
+            [python, "-c", LOOK, json.dumps([names, package])],
+            capture_output=True,
+            text=True,
+            timeout=LOOK_LIMIT,
         )
         found = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else None
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
@@ -88,4 +97,5 @@ def look(python: str, setting: str, names: list[str]) -> Environment:
             f"{setting} is Python {major}.{minor}, and menon needs 3.11 or newer there too; make that "
             "environment with a newer Python"
         )
-    return Environment((major, minor), found)
+    folder = found.pop("folder", "")
+    return Environment((major, minor), found, folder)

@@ -7,15 +7,17 @@ deadlines, last words and replacement are the same on every host.
 
 import logging
 import os
+import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from menon.errors import UserError, first_line
-from menon.processes.elsewhere import Elsewhere, HostAgent
+from menon.processes.elsewhere import Elsewhere, HostAgent, listening
 from menon.processes.worker import Launch, Spawn
 
 NAMESPACE = "menon"
@@ -23,6 +25,8 @@ READY_LIMIT = 60.0
 """Seconds that Ray may take to reserve what a run asks for."""
 REACH_LIMIT = 10.0
 """Seconds that a cluster may take to accept a connection."""
+HEALTH_LIMIT = 30.0
+"""Seconds in which a cluster must say that it is well."""
 CALL_LIMIT = 120.0
 """Seconds that an agent may take to start a process."""
 END_LIMIT = 10.0
@@ -31,6 +35,8 @@ OBJECTS = 2**27
 """Bytes of Ray's object store where a run starts Ray itself. Only small calls pass through it."""
 LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 """Ray replaces 127.0.0.1 by an address that other hosts reach."""
+OLDEST = (2, 52)
+"""The first with tokens."""
 INSTALL = "placement=ray needs Ray, which is not installed; install it by `pip install 'menon[ray]'`"
 
 
@@ -41,7 +47,8 @@ class RayCluster:
     loopback interface of this machine, without a dashboard. `interface` is the address of this machine that
     the hosts reach; "": the one that Ray uses. `spread`: on as many hosts as possible, else on as few.
 
-    UserError: Ray is not installed, the cluster does not answer, or it has too little room.
+    UserError: Ray is not installed, or the cluster has too little room. One that does not answer is found by
+    `check`.
     """
 
     def __init__(
@@ -55,8 +62,8 @@ class RayCluster:
         self.ray = imported()
         self.name, self.bundles = name, bundles
         self.agents: dict[int, Any] = {}
+        self.owns = is_own(address)
         address = address or os.environ.get("RAY_ADDRESS", "")
-        self.owns = not address
         self._connect(address, sum(bundle.get("CPU", 0) for bundle in bundles))
         self.interface = interface or ("127.0.0.1" if self.owns else self.ray.util.get_node_ip_address())
         try:
@@ -113,7 +120,6 @@ class RayCluster:
         }
         try:
             if address:
-                reached(address)
                 self.ray.init(address=address, **common)
             else:
                 room = {"num_cpus": max(int(cpus), os.cpu_count() or 1), "object_store_memory": OBJECTS}
@@ -121,11 +127,7 @@ class RayCluster:
         except Exception as error:
             if not address:
                 raise UserError(f"Ray did not start on this machine ({first_line(error)})") from None
-            raise UserError(
-                f"no Ray cluster answers at {address} ({first_line(error)}); start one by "
-                "`menon cluster up HOSTS`, or leave placement.address out and RAY_ADDRESS unset to start Ray "
-                "on this machine alone"
-            ) from None
+            raise no_cluster(address, first_line(error)) from None
 
     def _reserve(self, bundles: list[dict[str, float]], strategy: str) -> Any:
         group = self.ray.util.placement_group(bundles, strategy=strategy)
@@ -185,8 +187,23 @@ class RayAgent:
         return self.cluster.ray.get(method.remote(*arguments), timeout=END_LIMIT)
 
 
+def is_own(address: str) -> bool:
+    """Whether a run with this `placement.address` starts Ray itself."""
+    return not (address or os.environ.get("RAY_ADDRESS", ""))
+
+
+def check(address: str, interface: str) -> None:
+    """UserError, before anything is started, if Ray is not here, no cluster is there, or this machine has no
+    such interface."""
+    imported()
+    if not is_own(address):
+        check_reached(address or os.environ.get("RAY_ADDRESS", ""))
+    if interface:
+        listening(interface).close()
+
+
 def imported() -> Any:
-    """The library, which is to ask for a token; UserError if it is not installed."""
+    """The library, which is to ask for a token; UserError if it is not installed, or too old."""
     if "ray" not in sys.modules:  # it reads these when it is imported
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -195,14 +212,44 @@ def imported() -> Any:
         import ray.util.scheduling_strategies
     except ImportError:
         raise UserError(INSTALL) from None
+    numbers = tuple(int(number) for number in re.findall(r"\d+", ray.__version__)[:2])
+    if numbers < OLDEST:
+        raise UserError(
+            f"placement=ray needs Ray {'.'.join(map(str, OLDEST))} or newer, and {ray.__version__} is "
+            "installed; install a newer one by `pip install -U 'menon[ray]'`"
+        )
     return ray
 
 
-def reached(address: str) -> None:
-    """OSError if nothing listens there: Ray itself tries for a minute."""
+def check_reached(address: str) -> None:
+    """UserError if it is no address, or no Ray listens there: Ray itself tries for a minute, and says much on
+    the way."""
+    if address == "auto" or "://" in address:
+        return
     host, colon, port = address.rpartition(":")
-    if colon and port.isdigit() and "/" not in address:
+    if not (host and colon and port.isdigit()):
+        raise UserError(
+            f"the address of the Ray cluster is '{address}'; set placement.address=HOST:PORT, like "
+            "10.0.0.1:6379, which `menon cluster up` prints"
+        )
+    try:
         socket.create_connection((host, int(port)), timeout=REACH_LIMIT).close()
+    except (OSError, OverflowError) as error:
+        raise no_cluster(address, first_line(error)) from None
+    asked = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        found = subprocess.run(asked, capture_output=True, timeout=HEALTH_LIMIT, check=False).returncode
+    except subprocess.TimeoutExpired:
+        raise no_cluster(address, f"nothing was said within {HEALTH_LIMIT:.0f} s") from None
+    if found:
+        raise no_cluster(address, "what listens there is no Ray of this version with this token")
+
+
+def no_cluster(address: str, why: str) -> UserError:
+    return UserError(
+        f"no Ray cluster answers at {address} ({why}); start one by `menon cluster up HOSTS`, "
+        "or leave placement.address out and RAY_ADDRESS unset to start Ray on this machine alone"
+    )
 
 
 def own_path() -> list[str]:

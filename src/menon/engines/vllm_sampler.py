@@ -1,7 +1,9 @@
 """vLLM as the sampler: what it is started with, and what it cannot do."""
 
+import ast
+import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,11 @@ OURS = {
 """Arguments of vLLM's engine that follow from settings of the run."""
 
 
-def check_environment(python: str) -> str:
-    """The version of vLLM in the environment of an interpreter. UserError: there is none, or one too old."""
-    found = look(python, "sampler.python", NAMES).packages
+def check_environment(python: str, arguments: Mapping[str, Any]) -> str:
+    """The version of vLLM in the environment of an interpreter. UserError: there is none, one too old, or one
+    whose engine has no such arguments."""
+    there = look(python, "sampler.python", NAMES, "vllm")
+    found = there.packages
     if not found:
         raise UserError(
             f"the environment of {python} has no vLLM; `{python} -m pip install vllm` installs it for a GPU, "
@@ -45,7 +49,28 @@ def check_environment(python: str) -> str:
             f"the environment of {python} has vLLM {version}, and {'.'.join(map(str, OLDEST))} is the oldest "
             f"that works here; `{python} -m pip install -U vllm` installs a newer one"
         )
+    check_names(arguments, arguments_in(Path(there.folder)), version)
     return version
+
+
+def check_names(arguments: Mapping[str, Any], known: Collection[str], version: str) -> None:
+    """UserError for arguments that vLLM's engine does not have; it would say so after a minute."""
+    for name in sorted(arguments.keys() - known if known else ()):
+        near = difflib.get_close_matches(name, known, 1, 0.75)
+        hint = f"did you mean '{near[0]}'?" if near else "correct it, or leave it out"
+        raise UserError(f"vLLM {version} has no argument '{name}' (sampler.arguments); {hint}")
+
+
+def arguments_in(package: Path) -> Collection[str]:
+    """The fields of `EngineArgs` in a package, read from its source, because an import takes many seconds;
+    none where they are not found."""
+    try:
+        tree = ast.parse((package / "engine" / "arg_utils.py").read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    kinds = [each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == "EngineArgs"]
+    fields = [one.target for kind in kinds for one in kind.body if isinstance(one, ast.AnnAssign)]
+    return {field.id for field in fields if isinstance(field, ast.Name)}
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:

@@ -81,10 +81,15 @@ def sizes_of(module: Any) -> list[int]:
 
 def adapter_of(model: nn.Module, rank: int) -> Iterator[tuple[str, Tensor]]:
     """The matrices that the first slot for adapters computes with, as `LAYER.lora_A` and `LAYER.lora_B` of
-    the policy's own layers. vLLM multiplies B by the adapter's scale when it reads it."""
+    the policy's own layers. vLLM multiplies B by the adapter's scale when it reads it. Embedding and output
+    over the vocabulary have room for matrices too, not in tuples, which should be 0."""
     fused = getattr(model, "packed_modules_mapping", {})
     for path, module in model.named_modules():
         if not hasattr(module, "lora_a_stacked"):
+            continue
+        if isinstance(module.lora_a_stacked, Tensor):
+            yield f"{path}.lora_A", module.lora_a_stacked
+            yield f"{path}.lora_B", module.lora_b_stacked
             continue
         before, _, last = path.rpartition(".")
         names = fused.get(last, [last])

@@ -110,7 +110,7 @@ def check_fits(folder: Path, name: str, dtype: torch.dtype, device: torch.device
 
 def billions(count: float) -> str:
     """
-    >>> billions(7_615_616_512), billions(134_515_008)
-    ('7.6 billion', '135 million')
+    >>> billions(7_615_616_512), billions(999_999_999), billions(134_515_008)
+    ('7.6 billion', '1.0 billion', '135 million')
     """
-    return f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.0f} million"
+    return f"{count / 1e9:.1f} billion" if count >= 999.5e6 else f"{count / 1e6:.0f} million"

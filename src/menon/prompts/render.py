@@ -37,6 +37,15 @@ class Chat(Protocol):
     ) -> str: ...
 
 
+def check_length(context: Limit, max_new_tokens: int) -> None:
+    """NoRoom if the answers leave nothing of a model's context."""
+    if context <= max_new_tokens:
+        raise NoRoom(
+            f"the model's {context.what} of {context} tokens leaves no room for a question before "
+            f"{max_new_tokens} new tokens; lower max_new_tokens"
+        )
+
+
 def render(
     rows: Sequence[Mapping[str, Any]],
     template: str,
@@ -62,11 +71,7 @@ def render(
         raise UserError(f"the tokenizer has no chat template; take another template than '{template}'")
     before = "" if few_shot is None else few_shot.before(form)
     limit = Limit(context)
-    if context <= max_new_tokens:
-        raise NoRoom(
-            f"the model's {limit.what} of {context} tokens leaves no room for a question before "
-            f"{max_new_tokens} new tokens; lower max_new_tokens"
-        )
+    check_length(limit, max_new_tokens)
     prompts: list[Prompt] = []
     faults: list[Fault] = []
     room, too_long = context - max_new_tokens, 0

@@ -57,10 +57,12 @@ class ByAdapter:
     """RuntimeError if, after a publication, the engine does not compute with the policy's adapter bit for bit
     (in its own dtype), or if its frozen weights have changed."""
 
-    def __init__(self, policy: GivesAdapter, sampler: TakesAdapter, folder: Path) -> None:
+    def __init__(
+        self, policy: GivesAdapter, sampler: TakesAdapter, folder: Path, base: Mapping[str, Content]
+    ) -> None:
         self.policy, self.sampler, self.folder = policy, sampler, folder
-        self.base: Mapping[str, Content] | None = None
-        """The frozen weights, as the engine had them at the first publication."""
+        self.base = base
+        """The policy's frozen weights, in the engine's dtype."""
         self.number = 0
 
     @torch.no_grad()
@@ -76,8 +78,8 @@ class ByAdapter:
         wanted = dict(self.wanted())
         used = {name: each for name, each in found.items() if name in wanted or each[2]}
         check_same(wanted, used, version)
-        check_same(self.base or base, base, version)
-        self.base, self.sampler.version = base, version
+        check_same(self.base, base, version)
+        self.sampler.version = version
         return Published(version, fingerprint_of(wanted))
 
     def wanted(self) -> Iterator[tuple[str, Content]]:
