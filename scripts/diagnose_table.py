@@ -90,7 +90,7 @@ def stale_sampler() -> None:
 
 def other_temperature() -> None:
     """The learner scores at another temperature than the sampler draws at."""
-    from menon.engines.forward import Readout
+    from menon.engines.readout import Readout
 
     made = Readout.__init__
 

@@ -11,7 +11,7 @@ from batches import VOCAB, near, random_batch
 from helpers import KINDS, tiny_model
 from menon.correction.reject import Reject
 from menon.engines import decoder, forward, machine
-from menon.engines.forward import ValueModel, take_apart, value_head
+from menon.engines.network import ValueModel, take_apart, value_head
 from menon.engines.protocols import Learner
 from menon.engines.torch_learner import MOST_SKIPPED, TorchLearner, TorchScorer
 from menon.errors import UserError

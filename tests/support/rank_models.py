@@ -13,10 +13,10 @@ import torch
 from batches import VOCAB
 from helpers import tiny_model, tiny_tokenizer
 from menon.engines import adapter_files, lora
-from menon.engines.forward import ValueModel, value_head
 from menon.engines.fsdp2 import ShardedLearner, ShardedScorer, Sharding, whole
 from menon.engines.hf_models import export
 from menon.engines.in_process import InProcessHost
+from menon.engines.network import ValueModel, value_head
 from menon.engines.rank_group import RankGroup
 from menon.engines.rank_host import RankHost
 from menon.engines.rank_process import RankHandler, Seat

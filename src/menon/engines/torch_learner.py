@@ -16,14 +16,16 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from menon.batch import Batch, take, tokens_of
 from menon.engines import lora, machine
-from menon.engines.forward import Readout, run_trunk, take_apart
+from menon.engines.forward import run_trunk
 from menon.engines.inside import NOTHING, Seen, Wanted, other_layers, own_layers
 from menon.engines.layers import with_checkpointing
 from menon.engines.log_probs import CHUNK, wide
+from menon.engines.network import take_apart
 from menon.engines.own_backward import adding_gradients
 from menon.engines.parallel_passes import side_by_side
 from menon.engines.protocols import LogitRows, Models, check_same_model
 from menon.engines.put_aside import give_back
+from menon.engines.readout import Readout
 from menon.errors import UserError
 from menon.sync.pairs import model_tensors
 from menon.types import Mean, Metric, Sum, merge
