@@ -17,7 +17,8 @@ from menon.engines import model_files
 from menon.engines.hf_models import export, load_policy
 from menon.engines.in_process import InProcessHost
 from menon.engines.network import ValueModel, value_head
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.loss import PPOClip, ValueLoss
 from menon.loss.aggregation import TokenMean

@@ -13,7 +13,7 @@ from menon.engines.decoder import decoder_of, hidden_states
 from menon.engines.forward import run_trunk
 from menon.engines.network import take_apart
 from menon.engines.packed import LEAST_ROWS, alike, attention, distinct, pack_distinct
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 
 
 def tree():

@@ -20,7 +20,8 @@ from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
 from menon.engines.natural_gradient import NaturalLearner
 from menon.engines.network import ValueModel, value_head
 from menon.engines.preference_model import PreferenceModel
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.loss import GSPO, VESPO, EntropyBonus, PPOClip, ValueLoss
 from menon.loss.aggregation import TokenMean
 from menon.loss.exact_kl import ExactKL

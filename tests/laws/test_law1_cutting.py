@@ -17,7 +17,8 @@ from menon.arrange import AllPairs, BestOf, BestWorst, Varied
 from menon.batch import Batch, take
 from menon.engines.in_process import InProcessHost
 from menon.engines.network import ValueModel, value_head
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.loss.aggregation import (
     PairMean,
     PairMeanTokenMean,

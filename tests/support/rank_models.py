@@ -23,7 +23,8 @@ from menon.engines.rank_process import RankHandler, Seat
 from menon.engines.rank_workers import RankWorkers, launch_of
 from menon.engines.ranked_host import RankedHost
 from menon.engines.sharded_export import export_sharded
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.processes.forkserver import Forkserver
 from menon.update.adapter import Adapter
 from menon.update.optimiser import Optimiser

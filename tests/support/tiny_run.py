@@ -19,7 +19,8 @@ from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import export
 from menon.engines.in_process import InProcessHost
 from menon.engines.network import ValueModel, value_head
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.loop import Run, loop
 from menon.loss import PolicyGradient, PPOClip, ValueLoss
 from menon.loss.aggregation import SequenceMean, TokenMean

@@ -26,7 +26,8 @@ from menon.engines.natural_gradient import NaturalLearner
 from menon.engines.network import ValueModel, value_head
 from menon.engines.protocols import Learner, Scorer
 from menon.engines.reward_model import check_classifier, export_reward_model
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.update.adapter import Adapter
 from menon.update.host import ModelHost

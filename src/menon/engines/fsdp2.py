@@ -20,7 +20,8 @@ from torch.nn.utils import get_total_norm
 from menon.engines.decoder import Affine, Decoder, Layer, layer_of
 from menon.engines.layers import enter_by_call, layers_of
 from menon.engines.rank_group import RankGroup
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 
 T = TypeVar("T")
 
