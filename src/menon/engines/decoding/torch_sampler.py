@@ -25,7 +25,8 @@ from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import kinds_of, rows_of
 from menon.engines.machine import SMALL, free_bytes, one_thread
 from menon.engines.request_checks import check_request
-from menon.engines.worker_samplers import Read, WorkerLanes, WorkerSamplers
+from menon.engines.worker_lanes import Read, WorkerLanes
+from menon.engines.worker_samplers import WorkerSamplers
 from menon.errors import UserError, first_line
 from menon.rollout.protocols import OPTIONAL
 from menon.types import Request

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from menon.engines.decoding.lane import Lane
 from menon.engines.decoding.scheduler import Settings, Slots, nothing
 from menon.engines.decoding.stop_strings import Detokenizer
-from menon.engines.worker_samplers import Asked, Read, WorkerLanes
+from menon.engines.worker_lanes import Asked, Read, WorkerLanes
 from menon.types import Completion, Request
 
 
