@@ -7,9 +7,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from menon.engines.decoder import Decoder, decoder_of
+from menon.engines.decoder import Decoder
 from menon.engines.inside import Projection, depth_of
 from menon.engines.limits import context_of
+from menon.engines.llama_family import decoder_of
 from menon.errors import UserError
 from menon.limit import Limit
 from menon.streams import stream
