@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import NoReturn
 
 from menon.engines.dealing import bare, deal, do_in_order
-from menon.engines.decoding.scheduler import Settings
+from menon.engines.decoding.settings import Settings
 from menon.engines.sampler_process import BEGIN, END, ENDED, FURTHER, Begin, Further, Written
 from menon.engines.worker_samplers import WorkerSamplers
 from menon.errors import UserError

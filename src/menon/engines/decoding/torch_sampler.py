@@ -18,7 +18,8 @@ from menon.engines.decoder import Decoder
 from menon.engines.decoding.decode_weights import cache_dtype, weights_of
 from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
 from menon.engines.decoding.model_slots import ModelSlots, evaluating
-from menon.engines.decoding.scheduler import Settings, Slots
+from menon.engines.decoding.settings import Settings
+from menon.engines.decoding.slots import Slots
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.decoding.torch_stream import TorchStream
 from menon.engines.hf_models import end_token_ids
