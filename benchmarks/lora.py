@@ -98,8 +98,9 @@ def gradient(model: str, ranks: list[int]) -> None:
 
     from menon.base import BASES
     from menon.engines import lora
-    from menon.engines.forward import run_trunk, take_apart
+    from menon.engines.forward import run_trunk
     from menon.engines.hf_models import load_policy
+    from menon.engines.network import take_apart
     from menon.update.adapter import Adapter
 
     torch.set_num_threads(1)

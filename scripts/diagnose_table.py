@@ -71,7 +71,7 @@ def other_old_logp() -> None:
 
 def stale_sampler() -> None:
     """The sampler keeps the weights that it began with, and the channel says that it has the new ones."""
-    from menon.engines.decoder import decoder_of
+    from menon.engines.llama_family import decoder_of
     from menon.sync.by_reference import ByReference
     from menon.sync.fingerprint import fingerprint
     from menon.sync.protocols import Published
@@ -90,7 +90,7 @@ def stale_sampler() -> None:
 
 def other_temperature() -> None:
     """The learner scores at another temperature than the sampler draws at."""
-    from menon.engines.forward import Readout
+    from menon.engines.readout import Readout
 
     made = Readout.__init__
 

@@ -427,7 +427,7 @@ class FollowsTheLength:
 @pytest.mark.parametrize("stops", [False, True])
 @pytest.mark.parametrize("waits", [0, 1])
 def test_the_policys_first_update_compares_sampler_and_learner(wrong, stops, waits, tmp_path, monkeypatch):
-    monkeypatch.setattr("menon.engines.decoder.FAMILY", ())  # both by the model's own forward
+    monkeypatch.setattr("menon.engines.llama_family.FAMILY", ())  # both by the model's own forward
     run = tiny_run("ppo", steps=3, agreement=Agreement(1e-4, stops))
     run = critic_first(run, waits)
     if wrong:

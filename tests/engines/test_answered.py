@@ -12,7 +12,7 @@ from menon.engines.answered import Answered
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.reprompted import key_of
 from menon.engines.tokens import continue_with
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.types import Example
 from menon.update.scoring import ANSWER_PRIOR, ANSWER_PROB

@@ -11,7 +11,7 @@ from menon.batch import Batch, pack_examples, take
 from menon.engines.by_row import ByRow
 from menon.engines.in_process import InProcessHost
 from menon.engines.reprompted import Reprompted, key_of
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.loss import Distill
 from menon.types import Example
 from menon.update.host import Ask

@@ -7,7 +7,7 @@ import torch
 from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.engines.completer import Completer, begins_of
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.reward.code.signatures import Asked
 from menon.reward.judge import Judge

@@ -10,7 +10,7 @@ import pytest
 from engines import CONTEXT, V, engine_of, fake_ends
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.engine_sampler import seed_of
+from menon.engines.engine_stream import seed_of
 from menon.engines.engine_wire import Answer, Asked, pack_answers, pack_asked, unpack_answers, unpack_asked
 from menon.errors import UserError
 from menon.processes.deadline import Late

@@ -14,10 +14,11 @@ from batches import VOCAB, near, random_batch
 from helpers import tiny_model, tiny_tokenizer
 from menon.batch import take, to
 from menon.engines import model_files
-from menon.engines.forward import ValueModel, value_head
 from menon.engines.hf_models import export, load_policy
 from menon.engines.in_process import InProcessHost
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.network import ValueModel, value_head
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.loss import PPOClip, ValueLoss
 from menon.loss.aggregation import TokenMean

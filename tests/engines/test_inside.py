@@ -7,7 +7,7 @@ from batches import VOCAB, random_batch
 from helpers import tiny_model
 from menon.batch import Batch, take
 from menon.engines.inside import projection
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.loss import AttentionMaps, Distill, Features
 from menon.update.protocols import Hidden

@@ -12,7 +12,7 @@ from menon.batch import pack
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import cache_per_token
 from menon.engines.limits import context_of, rows_of
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.limit import Limit
 from menon.types import Graded, Request, Rollout, Sampling, Verdict

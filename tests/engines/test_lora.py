@@ -16,10 +16,10 @@ from helpers import KINDS, tiny_model, tiny_tokenizer
 from menon.base import WEIGHTS
 from menon.batch import Batch
 from menon.engines import adapter_files, lora
-from menon.engines.decoder import decoder_of
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import export, load_policy, load_with_adapter
 from menon.engines.in_process import InProcessHost
+from menon.engines.llama_family import decoder_of
 from menon.engines.preference_model import load_preference_model
 from menon.engines.torch_learner import TorchLearner
 from menon.errors import UserError

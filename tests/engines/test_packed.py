@@ -9,10 +9,12 @@ from batches import VOCAB, random_batch
 from helpers import tiny_model
 from menon.batch import take
 from menon.engines import packed
-from menon.engines.decoder import decoder_of, hidden_states
-from menon.engines.forward import run_trunk, take_apart
+from menon.engines.decoder import hidden_states
+from menon.engines.forward import run_trunk
+from menon.engines.llama_family import decoder_of
+from menon.engines.network import take_apart
 from menon.engines.packed import LEAST_ROWS, alike, attention, distinct, pack_distinct
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 
 
 def tree():

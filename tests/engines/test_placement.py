@@ -17,10 +17,11 @@ from menon.correction.reject import Reject
 from menon.engines import machine, packed
 from menon.engines.completer import Completer, begins_of
 from menon.engines.decoding.torch_sampler import TorchSampler, own_copy
-from menon.engines.forward import ValueModel, value_head
 from menon.engines.natural_gradient import NaturalLearner
+from menon.engines.network import ValueModel, value_head
 from menon.engines.preference_model import PreferenceModel
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.loss import GSPO, VESPO, EntropyBonus, PPOClip, ValueLoss
 from menon.loss.aggregation import TokenMean
 from menon.loss.exact_kl import ExactKL

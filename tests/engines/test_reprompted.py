@@ -9,7 +9,7 @@ from helpers import tiny_model
 from menon.batch import pack_examples
 from menon.engines.in_process import InProcessHost
 from menon.engines.reprompted import Reprompted, key_of
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.loss import Distill
 from menon.types import Example

@@ -15,9 +15,10 @@ from batches import VOCAB, near, random_batch
 from helpers import tiny_model
 from menon.arrange import AllPairs, BestOf, BestWorst, Varied
 from menon.batch import Batch, take
-from menon.engines.forward import ValueModel, value_head
 from menon.engines.in_process import InProcessHost
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.network import ValueModel, value_head
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.loss.aggregation import (
     PairMean,
     PairMeanTokenMean,

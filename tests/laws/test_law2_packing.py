@@ -6,8 +6,8 @@ import torch
 from batches import VOCAB, random_batch
 from helpers import KINDS, tiny_model
 from menon.batch import take
-from menon.engines.forward import value_head
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.network import value_head
+from menon.engines.torch_scorer import TorchScorer
 from menon.update.protocols import VALUE, Need
 
 NEEDS: tuple[Need, ...] = ("logp", "entropy", VALUE)

@@ -9,7 +9,8 @@ import torch
 from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.batch import Batch, pack
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.sync.by_copy import ByCopy
 from menon.sync.by_reference import ByReference
 from menon.types import Graded, Request, Rollout, Sampling, Verdict

@@ -13,7 +13,7 @@ from helpers import KINDS, prompt, tiny_model, tiny_tokenizer
 from menon.assembly.tokenizer_voice import TokenizerVoice
 from menon.batch import pack
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.rollout.environments.agent import Agent
 from menon.rollout.groups import answer
 from menon.rollout.turns import Turns

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from menon.engines.in_process import InProcessHost
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.loop import loop
 from menon.loss import KL
 from menon.loss.aggregation import TokenMean

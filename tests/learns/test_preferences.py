@@ -10,9 +10,10 @@ import torch
 from batches import VOCAB, random_batch
 from helpers import tiny_model
 from menon.batch import Batch, take
-from menon.engines.forward import value_head
 from menon.engines.in_process import InProcessHost
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.network import value_head
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.loss import CPO, DPO, IPO, ORPO, BradleyTerry, RobustDPO, SimPO, SLiC
 from menon.loss.aggregation import PairMean
 from menon.types import Metric

@@ -9,7 +9,7 @@ import pytest
 from helpers import ALPHABET, prompt, tiny_model, tiny_tokenizer
 from menon.batch import pack
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.rollout.posterior import RSO, SIR, BestOfN, IndependentMH, Power, Rejection, SuffixMH
 from menon.rollout.posterior.acceptance import log_lengths, within_target

@@ -18,7 +18,7 @@ from menon.engine_settings import OpenAI
 from menon.engines.carriers import ByReload
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.engine_sampler import seed_of
+from menon.engines.engine_stream import seed_of
 from menon.engines.in_process import InProcessHost
 from menon.engines.openai_sampler import OpenAISampler
 from menon.engines.torch_learner import TorchLearner

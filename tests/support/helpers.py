@@ -20,9 +20,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from menon.engines.decoder import Decoder, decoder_of
+from menon.engines.decoder import Decoder
 from menon.engines.decoding import cpu_step, decode_weights, decoder_slots
 from menon.engines.decoding.decoder_slots import DecoderSlots
+from menon.engines.llama_family import decoder_of
 from menon.types import Prompt
 
 Kind = Literal["qwen3", "llama", "qwen2", "gpt2"]

@@ -13,17 +13,18 @@ import torch
 from batches import VOCAB
 from helpers import tiny_model, tiny_tokenizer
 from menon.engines import adapter_files, lora
-from menon.engines.forward import ValueModel, value_head
 from menon.engines.fsdp2 import ShardedLearner, ShardedScorer, Sharding, whole
 from menon.engines.hf_models import export
 from menon.engines.in_process import InProcessHost
+from menon.engines.network import ValueModel, value_head
 from menon.engines.rank_group import RankGroup
 from menon.engines.rank_host import RankHost
 from menon.engines.rank_process import RankHandler, Seat
 from menon.engines.rank_workers import RankWorkers, launch_of
 from menon.engines.ranked_host import RankedHost
 from menon.engines.sharded_export import export_sharded
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.processes.forkserver import Forkserver
 from menon.update.adapter import Adapter
 from menon.update.optimiser import Optimiser

@@ -16,10 +16,11 @@ from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.advantage import GAE, GRPO, Reinforce, Whiten
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.forward import ValueModel, value_head
 from menon.engines.hf_models import export
 from menon.engines.in_process import InProcessHost
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.network import ValueModel, value_head
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.loop import Run, loop
 from menon.loss import PolicyGradient, PPOClip, ValueLoss
 from menon.loss.aggregation import SequenceMean, TokenMean

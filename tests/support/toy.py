@@ -15,9 +15,9 @@ from torch import Tensor
 
 from menon import ragged
 from menon.batch import Batch, take
-from menon.engines.forward import among
 from menon.engines.in_process import InProcessHost
 from menon.engines.protocols import LogitRows, Models
+from menon.engines.readout import among
 from menon.types import FINISHES
 from menon.update.objective import Micro, loss_of, prepare
 from menon.update.protocols import Need

@@ -11,7 +11,7 @@ from batches import random_batch
 from helpers import tiny_model
 from menon.batch import Batch
 from menon.engines.in_process import InProcessHost
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.loss import PPOClip
 from menon.loss.aggregation import TokenMean

@@ -19,14 +19,15 @@ from menon.engine_settings import Engine
 from menon.engines import lora
 from menon.engines.adapter_files import check_continued, fingerprint_of_base, write
 from menon.engines.added_tokens import add_padding, add_tokens
-from menon.engines.forward import ValueModel, value_head
 from menon.engines.hf_models import end_token_ids, export, load_policy, load_with_adapter
 from menon.engines.in_process import Export, InProcessHost
 from menon.engines.model_files import FileDtypes, dtypes_in
 from menon.engines.natural_gradient import NaturalLearner
+from menon.engines.network import ValueModel, value_head
 from menon.engines.protocols import Learner, Scorer
 from menon.engines.reward_model import check_classifier, export_reward_model
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.update.adapter import Adapter
 from menon.update.host import ModelHost

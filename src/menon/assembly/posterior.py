@@ -28,7 +28,7 @@ from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
 from menon.engines.limits import rows_of
 from menon.engines.machine import workers
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import OnBad, UserError, at_least
 from menon.eval.config import EvalConfig, Reward, Task
 from menon.prompts.reader import Columns

@@ -13,7 +13,7 @@ from menon.engines.hf_models import load_policy
 from menon.engines.openai_client import OpenAIClient
 from menon.engines.preference_model import PreferenceModel, load_preference_model
 from menon.engines.tokens import continue_with, marker_for, tokenize_with
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError, first_line
 from menon.parts import Around
 from menon.prompts.render import Chat

@@ -11,7 +11,7 @@ from menon.config import Models
 from menon.engines.by_row import ByRow
 from menon.engines.hf_models import load_policy
 from menon.engines.protocols import Scorer
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.prompts.reader import at, has
 from menon.prompts.sources import BadRow

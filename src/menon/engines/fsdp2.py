@@ -17,10 +17,12 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 from torch.nn.utils import get_total_norm
 
-from menon.engines.decoder import Affine, Decoder, Layer, layer_of
+from menon.engines.decoder import Affine, Decoder, Layer
 from menon.engines.layers import enter_by_call, layers_of
+from menon.engines.llama_family import layer_of
 from menon.engines.rank_group import RankGroup
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 
 T = TypeVar("T")
 

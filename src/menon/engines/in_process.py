@@ -12,7 +12,8 @@ from menon.engines.model_files import STATE
 from menon.engines.protocols import Models
 from menon.engines.roster import Roster
 from menon.engines.stored_models import stored_in
-from menon.engines.torch_learner import TorchLearner, TorchScorer
+from menon.engines.torch_learner import TorchLearner
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.state_codec import encode
 from menon.sync.fingerprint import content, fingerprint, fingerprint_of

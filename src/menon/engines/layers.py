@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from menon.engines.decoder import Decoder, Layer
-from menon.engines.forward import Network
+from menon.engines.network import Network
 
 
 def layers_of(model: nn.Module) -> list[nn.Module]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from menon.engines.asking import Asking
 from menon.engines.decoding.stop_strings import Detokenizer, StopStrings
-from menon.engines.engine_sampler import Check, seed_of
+from menon.engines.engine_stream import seed_of
+from menon.engines.request_checks import Check
 from menon.errors import UserError
 from menon.http import JsonServer, ServerFailed
 from menon.limit import Limit

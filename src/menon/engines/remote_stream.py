@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol, Self
 
+from menon.engines.dealing import bare, deal, do_in_order
 from menon.engines.remote_sampler_process import ABORT, ASKED, DONE, END, FAILED, LATE, Asked, Late
 from menon.engines.sampler_member import Heard, Member
-from menon.engines.worker_samplers import bare, deal, do_in_order
 from menon.errors import UserError
 from menon.processes.wire import Message, encode
 from menon.types import Completion, Request

@@ -1,10 +1,15 @@
 """What a sampler says of a request before it writes anything."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from menon.errors import UserError
 from menon.limit import Limit
 from menon.types import Request
+
+Check = Callable[[Request], None]
+"""UserError for a request that an engine cannot answer."""
 
 
 def check_request(request: Request, vocabulary: int, context: Limit | None) -> None:

@@ -12,7 +12,7 @@ import torch
 from menon.engines.decoder import Decoder
 from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
 from menon.engines.decoding.lane import Lane
-from menon.engines.decoding.scheduler import Settings
+from menon.engines.decoding.settings import Settings
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.shared_weights import SharedWeights
 from menon.errors import UserError

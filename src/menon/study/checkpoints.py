@@ -12,7 +12,7 @@ from menon.assembly.models import model_name
 from menon.batch import Batch
 from menon.engines.hf_models import folder_of, load_policy
 from menon.engines.tokenizer_files import load_tokenizer
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.record.reader import RunView
 from menon.settings import setting

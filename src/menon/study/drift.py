@@ -13,7 +13,7 @@ from menon.batch import Batch, take
 from menon.engines.added_tokens import add_tokens
 from menon.engines.decoding.stop_strings import text_of
 from menon.engines.hf_models import load_policy
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.loss.exact_kl import reverse_kl
 from menon.record.reader import RunView

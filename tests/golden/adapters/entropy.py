@@ -13,7 +13,9 @@ from golden.adapters.tools import share_of
 from golden.adapters.trl import note_quantile
 from golden.records import Record
 from menon.batch import Batch
-from menon.engines.forward import Network, Readout, run_trunk
+from menon.engines.forward import run_trunk
+from menon.engines.network import Network
+from menon.engines.readout import Readout
 from menon.loss import EntropyBonus
 from menon.select import TopEntropy
 from menon.update.terms import Term

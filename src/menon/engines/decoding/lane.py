@@ -16,7 +16,9 @@ wait for them; with more, slots would be empty although requests are ready.
 from collections.abc import Callable, Sequence
 
 from menon.engines.decoding.prefix_cache import PrefixCache
-from menon.engines.decoding.scheduler import Scheduler, Settings, Slots
+from menon.engines.decoding.scheduler import Scheduler
+from menon.engines.decoding.settings import Settings
+from menon.engines.decoding.slots import Slots
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.types import Completion, Request
 

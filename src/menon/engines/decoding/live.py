@@ -26,12 +26,12 @@ class Newest:
 
 def newest(scheduler: Scheduler) -> list[Newest]:
     """The token that the last step wrote for each sequence that was live in it, finished or not."""
-    found = []
-    for row in range(scheduler.n):
-        at = int(scheduler.count[row]) - 1
-        logp, _, entropy = scheduler.numbers[row, at].tolist()
-        others = scheduler.others[row, at].tolist(), scheduler.others_logp[row, at].tolist()
-        found.append(Newest(scheduler.request[row], int(scheduler.tokens[row, at]), logp, entropy, *others))
+    rows, found = scheduler.rows, []
+    for row in range(rows.n):
+        at = int(rows.count[row]) - 1
+        logp, _, entropy = rows.numbers[row, at].tolist()
+        others = rows.others[row, at].tolist(), rows.others_logp[row, at].tolist()
+        found.append(Newest(rows.request[row], int(rows.tokens[row, at]), logp, entropy, *others))
     return found
 
 
@@ -39,5 +39,6 @@ def drop(scheduler: Scheduler, requests: Collection[Request]) -> None:
     """Ends these requests, live or queued, without a completion. To be called between two steps."""
     unwanted = {id(request) for request in requests}
     scheduler.queue.drop(unwanted)
-    rows = [row for row in range(scheduler.n) if id(scheduler.request[row]) in unwanted]
+    live = scheduler.rows.request[: scheduler.rows.n]
+    rows = [row for row, request in enumerate(live) if id(request) in unwanted]
     scheduler.done = np.union1d(scheduler.done, rows).astype(np.int64)

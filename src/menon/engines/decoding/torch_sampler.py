@@ -14,18 +14,21 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from menon.engines.decoder import FAMILY, Decoder, decoder_of, is_family
+from menon.engines.decoder import Decoder
 from menon.engines.decoding.decode_weights import cache_dtype, weights_of
 from menon.engines.decoding.decoder_slots import DecoderSlots, renewed
 from menon.engines.decoding.model_slots import ModelSlots, evaluating
-from menon.engines.decoding.scheduler import Settings, Slots
+from menon.engines.decoding.settings import Settings
+from menon.engines.decoding.slots import Slots
 from menon.engines.decoding.stop_strings import Detokenizer
 from menon.engines.decoding.torch_stream import TorchStream
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import kinds_of, rows_of
+from menon.engines.llama_family import FAMILY, decoder_of, is_family
 from menon.engines.machine import SMALL, free_bytes, one_thread
 from menon.engines.request_checks import check_request
-from menon.engines.worker_samplers import Read, WorkerLanes, WorkerSamplers
+from menon.engines.worker_lanes import Read, WorkerLanes
+from menon.engines.worker_samplers import WorkerSamplers
 from menon.errors import UserError, first_line
 from menon.rollout.protocols import OPTIONAL
 from menon.types import Request

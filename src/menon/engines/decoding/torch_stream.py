@@ -10,9 +10,11 @@ from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
 from menon.engines.decoding.lane import Lane
-from menon.engines.decoding.scheduler import Settings, Slots, nothing
+from menon.engines.decoding.rows import nothing
+from menon.engines.decoding.settings import Settings
+from menon.engines.decoding.slots import Slots
 from menon.engines.decoding.stop_strings import Detokenizer
-from menon.engines.worker_samplers import Asked, Read, WorkerLanes
+from menon.engines.worker_lanes import Asked, Read, WorkerLanes
 from menon.types import Completion, Request
 
 
