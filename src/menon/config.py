@@ -434,12 +434,12 @@ def setup_of(config: RunConfig) -> Setup:
     )
 
 
-def own_code(config: RunConfig) -> dict[str, str]:
+def own_code(setup: Setup, reward: Any) -> dict[str, str]:
     """Name of each part or function of the user's -> the hash of its source."""
-    types = [type(part) for _, part in setup_of(config).parts()]
+    types = [type(part) for _, part in setup.parts()]
     names = [reference_of(own) for own in types if is_own(own)]
-    if config.source.reward is not None and not isinstance(config.source.reward, str | RewardPart):
-        names.append(reference_of(config.source.reward))
-    elif isinstance(config.source.reward, str) and ":" in config.source.reward:
-        names.append(config.source.reward)
+    if reward is not None and not isinstance(reward, str | RewardPart):
+        names.append(reference_of(reward))
+    elif isinstance(reward, str) and ":" in reward:
+        names.append(reward)
     return {name: source_hash(name) for name in names}

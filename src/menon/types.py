@@ -110,11 +110,6 @@ class Request:
     last: bool = False
     """No later request continues its answer, so the sampler need not keep it."""
 
-    @property
-    def most_tokens(self) -> int:
-        """Tokens of its sequence, prompt and prefix included, if the answer takes its whole limit."""
-        return len(self.prompt.tokens) + len(self.prefix) + self.sampling.max_new_tokens
-
 
 @dataclass(frozen=True)
 class Completion:

@@ -29,7 +29,7 @@ class Owner(Protocol):
     worker: Worker
     check: Check
     detokenizer: Detokenizer
-    numbers: count[int]
+    numbers: "count[int]"
     streams: "dict[int, EngineStream]"
 
     def send(self, data: list[Any], body: bytes = b"") -> None: ...

@@ -12,6 +12,11 @@ Check = Callable[[Request], None]
 """UserError for a request that an engine cannot answer."""
 
 
+def most_tokens(request: Request) -> int:
+    """Tokens of its sequence, prompt and prefix included, if the answer takes its whole limit."""
+    return len(request.prompt.tokens) + len(request.prefix) + request.sampling.max_new_tokens
+
+
 def check_request(request: Request, vocabulary: int, context: Limit | None) -> None:
     """UserError for a request that a model with so many tokens and so long a context cannot answer."""
     prompt, new = request.prompt, request.sampling.max_new_tokens

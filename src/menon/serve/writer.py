@@ -14,6 +14,7 @@ from menon.engines.decoding.prefix_cache import PrefixCache
 from menon.engines.decoding.scheduler import Scheduler
 from menon.engines.decoding.torch_sampler import TorchSampler
 from menon.engines.hf_models import load_policy
+from menon.engines.request_checks import most_tokens
 from menon.errors import UserError
 from menon.types import Finish, Request
 
@@ -138,7 +139,7 @@ class Writer:
     def _fits(self, job: Job) -> bool:
         """Whether there is memory for an answer of this length; if not, it ends with the sampler's error, and
         the others go on."""
-        size = job.request.most_tokens
+        size = most_tokens(job.request)
         if size > self.longest:
             try:
                 self.most, self.longest = self.sampler.most_in_each(size), size

@@ -21,6 +21,7 @@ from menon.engines.decoding.rows import Rows, nothing
 from menon.engines.decoding.settings import Settings
 from menon.engines.decoding.slots import Slots
 from menon.engines.decoding.stop_strings import Detokenizer
+from menon.engines.request_checks import most_tokens
 from menon.types import Completion, Request, Tokens
 
 PREFILL_TOKENS = 16384
@@ -59,7 +60,7 @@ class Scheduler:
             # Growing copies all keys and values, so it at least doubles the room.
             self.places = max(places, min(most, 2 * self.places))
             self.slots.grow(self.places, int(self.rows.position[: self.rows.n].max(initial=0)))
-        self.slots.expect(max((request.most_tokens for request in requests), default=0))
+        self.slots.expect(max(map(most_tokens, requests), default=0))
         new_tokens = max((request.sampling.max_new_tokens for request in requests), default=0)
         self.rows.reserve(self.places, new_tokens)
 

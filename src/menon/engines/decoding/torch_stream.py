@@ -14,6 +14,7 @@ from menon.engines.decoding.rows import nothing
 from menon.engines.decoding.settings import Settings
 from menon.engines.decoding.slots import Slots
 from menon.engines.decoding.stop_strings import Detokenizer
+from menon.engines.request_checks import most_tokens
 from menon.engines.worker_lanes import Asked, Read, WorkerLanes
 from menon.types import Completion, Request
 
@@ -86,7 +87,7 @@ class TorchStream:
         """UserError for requests that do not fit into the model's context or into memory."""
         for request in requests:
             self.sampler.check(request)
-        longest = max((request.most_tokens for request in requests), default=1)
+        longest = max(map(most_tokens, requests), default=1)
         if longest > self.longest:
             self.most, self.longest = self.sampler.most_in_each(longest), longest
 
