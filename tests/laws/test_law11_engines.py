@@ -17,7 +17,7 @@ from menon.assembly.engine_samplers import frozen as frozen_of
 from menon.assembly.scored import scored
 from menon.engines import lora
 from menon.engines.in_process import InProcessHost
-from menon.engines.torch_learner import TorchScorer
+from menon.engines.torch_scorer import TorchScorer
 from menon.sync.by_adapter import ByAdapter
 from menon.sync.fingerprint import content, fingerprint
 from menon.types import Request, Sampling
