@@ -15,7 +15,7 @@ SETTINGS = Settings(seed=0, end_tokens=np.array([1]), fixed=False, prefix_bytes=
 
 def rows_of(count: int, new: int = 3) -> tuple[Rows, list[Request]]:
     """`count` requests in rows, prompt i of the tokens 5 and 6 + i."""
-    rows, queue = Rows(SETTINGS, Detokenizer(tiny_tokenizer(V))), RequestQueue()
+    rows, queue = Rows(SETTINGS, Detokenizer.of(tiny_tokenizer(V))), RequestQueue()
     asked = [Request(prompt(i, [5, 6 + i], vocab=V), Sampling(new)) for i in range(count)]
     queue.add(asked)
     rows.reserve(count, new)
