@@ -70,7 +70,8 @@ def explain(words: Sequence[str]) -> int:
         show(*asked_step(config.source, found, rate, config.engine, model))
     updates = f"{policy.updates_per_step} = {found.updates:,} updates of the policy"
     show(f"  the run      {config.control.steps:,} steps of {updates}")
-    show(*([f"  off-policy   {off_policy(found)}"] if config.rows is None else []))
+    if config.rows is None:
+        show(f"  off-policy   {off_policy(found)}")
     show(*parted(chosen, workers), "")
     run = Needs.of(config)
     show(*peak(policy.model, model, run))
