@@ -9,7 +9,7 @@ import torch
 from batches import VOCAB, near, random_batch
 from helpers import tiny_model
 from menon.correction.reject import Reject
-from menon.engines import decoder, forward, machine
+from menon.engines import decoder, forward, machine, torch_learner
 from menon.engines.network import ValueModel, value_head
 from menon.engines.protocols import Learner
 from menon.engines.torch_learner import MOST_SKIPPED, TorchLearner
@@ -478,3 +478,14 @@ def test_it_learns_in_bfloat16_too():
     after = learner.score(batch, ("logp",))["logp"]
     assert float(after[wished].mean()) > float(rough[wished].mean()) + 1
     assert all(weight.dtype == torch.float32 for weight in learner.weights().values())
+
+
+def test_a_large_models_freed_memory_is_given_back_by_ranks_too(monkeypatch):
+    """A rank that keeps its heap holds what its passes took while the sampler writes."""
+    given: list[int] = []
+    monkeypatch.setattr(machine, "SMALL", 0)
+    monkeypatch.setattr(torch_learner, "give_back", lambda: given.append(1))
+    learner = learner_of()
+    learner.by_prompt = False  # as `Sharded` sets it
+    learner.tidy()
+    assert given == [1]

@@ -164,10 +164,10 @@ def on_cpu(engine: Engine) -> bool:
 
 
 def is_large(engine: Engine, model: ModelSize | None) -> bool:
-    """Whether the learner passes by prompt; see `engines.machine.passes_by_prompt`."""
+    """Whether the learner passes by prompt; see `engines.machine.is_large`."""
     if model is None or not model.family or not on_cpu(engine) or engine.ranks > 1:
         return False
-    return machine.passes_by_prompt(model.parameters, torch.device("cpu"))
+    return machine.is_large(model.parameters, torch.device("cpu"))
 
 
 def most_tokens(engine: Engine, model: ModelSize | None) -> int:

@@ -81,9 +81,9 @@ def workers(weights: int, device: torch.device) -> int:
     return min(torch.get_num_threads(), MOST_WORKERS) if device.type == "cpu" and weights <= SMALL else 1
 
 
-def passes_by_prompt(weights: int, device: torch.device) -> bool:
-    """Whether the learner of a model of so many weights makes small passes of whole prompts. A large model
-    does on a CPU, where its products fill the cores with few tokens."""
+def is_large(weights: int, device: torch.device) -> bool:
+    """Whether a model of so many weights is on a CPU and not small. Its products fill the cores with few
+    tokens, so its learner makes small passes of whole prompts; and what they free is worth giving back."""
     return device.type == "cpu" and weights > SMALL
 
 

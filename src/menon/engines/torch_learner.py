@@ -111,7 +111,7 @@ class TorchLearner(TorchScorer):
 
     def tidy(self) -> None:
         """Gives back what the sampler before an update, and the update before the sampler, has freed."""
-        if self.by_prompt:
+        if self.is_large:
             give_back()
 
     def anywhere(self, here: bool) -> bool:

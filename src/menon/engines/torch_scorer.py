@@ -65,7 +65,8 @@ class TorchScorer:
         # The model's own forward pass (not `Decoder`) may write to the model, so it never runs in parallel.
         self.workers = 1 if network.decoder is None else machine.workers(size, self.device)
         self.readout = Readout(network, temperature, vocabulary_chunk // self.workers)
-        self.by_prompt = network.decoder is not None and machine.passes_by_prompt(size, self.device)
+        self.is_large = machine.is_large(size, self.device)
+        self.by_prompt = self.is_large and network.decoder is not None
         self.settle(checkpointing)
         if self.by_prompt:
             self.tokens_per_forward = min(tokens_per_forward, machine.AT_ONCE)
