@@ -313,6 +313,19 @@ class TestMistakes:
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         refused(folder, r"lacks weights .* such as model\.layers\.1\.mlp\.up_proj\.weight")
 
+    def test_a_configuration_that_leaves_out_layers(self, folder):
+        """A part of another kind, such as one for images, is not of the language model and is left out."""
+        weights = load_file(folder / "model.safetensors")
+        more = {"vision.layers.0.weight": torch.ones(2)}
+        save_file({**weights, **more}, folder / "model.safetensors", metadata={"format": "pt"})
+        load_policy(folder)
+        about = json.loads((folder / "config.json").read_text())
+        about |= {"num_hidden_layers": 1, "layer_types": None}
+        (folder / "config.json").write_text(json.dumps(about))
+        refused(
+            folder, r"has weights such as model\.layers\.1\..*, of layers that its config.json leaves out"
+        )
+
     def test_weights_of_another_shape(self, folder):
         weights = load_file(folder / "model.safetensors")
         weights["model.norm.weight"] = torch.ones(7)

@@ -10,8 +10,7 @@ import transformers as T
 from helpers import prompt, tiny_model, tiny_tokenizer
 from menon.batch import pack
 from menon.engines.decoding.torch_sampler import TorchSampler
-from menon.engines.hf_models import cache_per_token
-from menon.engines.limits import context_of, rows_of
+from menon.engines.limits import cache_per_token, context_of, rows_of
 from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError
 from menon.limit import Limit

@@ -260,11 +260,12 @@ def test_no_import_circle_exists():
 
 
 def test_code_stays_small():
-    """No function over 60 lines, no file over 450; step.py under 120."""
+    """No function over 60 lines, no file over 450; files of the engines under 300, step.py under 120."""
     long = []
     for _, path in parts():
         text = path.read_text(encoding="utf-8")
-        if text.count("\n") > (120 if path.name == "step.py" else 450):
+        most = 120 if path.name == "step.py" else 299 if "engines" in path.parts else 450
+        if text.count("\n") > most:
             long.append(f"{path.name}: {text.count(chr(10))} lines")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -14,9 +14,10 @@ from menon.config import Models, RunConfig, around_of
 from menon.engine_settings import Engine
 from menon.engines import layers, lora, machine
 from menon.engines.adapter_files import base_named_in, is_adapter
-from menon.engines.hf_models import cache_per_token, folder_of, without_weights
-from menon.engines.limits import layers_of, rows_of
+from menon.engines.hf_models import without_weights
+from menon.engines.limits import cache_per_token, layers_of, rows_of
 from menon.engines.llama_family import is_family
+from menon.engines.model_folders import folder_of
 from menon.limit import Limit
 from menon.rollout.protocols import StepSizes, sizes_of
 from menon.update.adapter import Adapter

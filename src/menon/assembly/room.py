@@ -8,8 +8,9 @@ from menon.assembly.derived import GIB, ModelSize, size_of_model
 from menon.assembly.models import model_name
 from menon.base import BASES
 from menon.config import Control, Models, Policy
-from menon.engines.hf_models import folder_of, quiet
+from menon.engines.hf_models import quiet
 from menon.engines.model_files import dtypes_in
+from menon.engines.model_folders import folder_of
 from menon.errors import UserError
 from menon.record import disk
 from menon.record.checkpoint import KEEP

@@ -5,14 +5,14 @@ change.
 
 import json
 import os
+import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
 import transformers
 from huggingface_hub import utils as hub_bars
@@ -21,22 +21,18 @@ from torch import nn
 from transformers.utils import logging as hf_logging
 
 from menon.engines import lora
-from menon.engines.adapter_files import base_named_in, is_adapter, read_into
-from menon.engines.limits import layers_of
+from menon.engines.adapter_files import read_into
 from menon.engines.model_files import FileDtypes
+from menon.engines.model_folders import base_folder, folder_of
 from menon.engines.quantised import json_object, refuse_quantised
 from menon.engines.stored_models import restore_unrounded
 from menon.engines.tokenizer_files import load_tokenizer
-from menon.engines.weight_files import GGUF, check_fits, check_weights
-from menon.errors import UserError, first_line, offline_by
+from menon.engines.weight_files import check_fits
+from menon.errors import UserError, first_line
 
 PROCESSORS = ("*processor*.json", "chat_template*")
 """Files by which images, sounds and chats become input of a model of several kinds of input. A checkpoint
 carries them, because what loads such a model looks for them beside the weights."""
-WITHIN = ("checkpoints/latest", "snapshots/*", "*")
-"""Where a folder holds a model: a run, the hub's cache, or any folder above a model."""
-WITHOUT_KEYS = ("moe", "mlp", "conv", "linear_attention")
-"""Kinds of layers that keep no keys and values."""
 
 
 def load_policy(
@@ -80,20 +76,6 @@ def tokenizer_of(name: str) -> transformers.PreTrainedTokenizerBase:
         folder = folder_of(name, adapters=True)
         own = (folder / "tokenizer.json").is_file()
         return load_tokenizer(folder if own else base_folder(folder, name), name)
-
-
-def base_folder(folder: Path, name: str) -> Path:
-    """The folder of a model: the given one, or that of the model that an adapter is for."""
-    if not is_adapter(folder):
-        return folder
-    given = base_named_in(folder, name)
-    try:
-        base = folder_of(given, adapters=True)
-    except UserError as error:
-        raise UserError(f"{name} is an adapter of {given}, which cannot be read: {error}") from None
-    if is_adapter(base):
-        raise UserError(f"{name} is an adapter of {base}, which is an adapter itself; merge that one first")
-    return base
 
 
 def export(
@@ -172,64 +154,6 @@ def end_token_ids(model: Any, tokenizer: Any, name: str = "this model") -> tuple
     return tuple(found)
 
 
-def folder_of(name: str, adapters: bool = False) -> Path:
-    """The folder of a model, with `adapters` also of an adapter. A path must be a model folder; any other
-    name is looked up on the hub and is downloaded, or found in the hub's cache."""
-    folder = Path(name).expanduser()
-    if folder.is_file():
-        raise UserError(
-            GGUF.format(name) if folder.suffix == ".gguf" else f"{name} is a file; name the model's folder"
-        )
-    if not folder.is_dir():
-        if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-            raise UserError(
-                f"there is no folder {name}; name a model folder, or a model on the Hugging Face hub"
-            )
-        folder = _download(name)
-    if adapters and is_adapter(folder):
-        return folder
-    if not (folder / "config.json").is_file():
-        raise UserError(instead_of_a_model(folder, name))
-    check_weights(folder, name)
-    refuse_quantised(folder, name)
-    return folder
-
-
-def instead_of_a_model(folder: Path, name: str) -> str:
-    """What a folder without a config.json is, and which folder to name."""
-    if is_adapter(folder):
-        return (
-            f"{name} is an adapter (LoRA), and a whole model is read here; merge it (`menon export {name} "
-            "out=FOLDER`) and name the folder of the result"
-        )
-    if any(folder.glob("*.gguf")):
-        return GGUF.format(name)
-    within = [file.parent for pattern in WITHIN for file in sorted(folder.glob(f"{pattern}/config.json"))]
-    if within:
-        return f"{name} is not a model folder, and there is one in it; name {within[0]}"
-    return f"{name} is not a model folder: it has no config.json; name the folder that save_pretrained wrote"
-
-
-def _download(name: str) -> Path:
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-            )
-        )
-    except Exception as error:
-        if offline := offline_by("TRANSFORMERS_OFFLINE"):
-            raise UserError(
-                f"{offline} is set, so the Hugging Face hub is not asked for {name}, which is neither in the "
-                f"hub's cache nor a folder here; name a local folder, or unset {offline}"
-            ) from error
-        reason = first_line(error)
-        raise UserError(
-            f"{name} is no folder here, and the Hugging Face hub did not give it ({reason}); name a local "
-            "folder"
-        ) from error
-
-
 def config_of(folder: Path, name: str) -> Any:
     """The configuration of a causal language model."""
     kind = json_object(folder / "config.json").get("model_type")
@@ -292,6 +216,11 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
             f"{name} lacks weights that its config.json asks for, such as {wrong[0]}; get the whole model "
             "again"
         )
+    if left := layers_left_out(model, report["unexpected_keys"]):
+        raise UserError(
+            f"{name} has weights such as {left[0]}, of layers that its config.json leaves out; get the whole "
+            "model again"
+        )
     with in_a_sentence(name, f"the weights of {name} cannot be read", "get the model again"):
         restore_unrounded(model, folder)
     fault = f"{name} ({type(model).__name__}) does not run on a few tokens"
@@ -307,6 +236,17 @@ def _load_causal(folder: Path, name: str, dtype: torch.dtype) -> Any:
             f"{name} looks ahead: a later token changes earlier predictions; choose a causal language model"
         )
     return model.eval()
+
+
+def layers_left_out(model: nn.Module, unused: Iterable[str]) -> list[str]:
+    """Those of the unused weights that only the number of a layer tells from weights of the model. Others are
+    of parts that a causal model does not have, such as one for images."""
+
+    def without_numbers(key: str) -> str:
+        return re.sub(r"\.\d+\.", ".N.", key)
+
+    known = {without_numbers(key) for key in model.state_dict()}
+    return sorted(key for key in unused if without_numbers(key) in known)
 
 
 @contextmanager
@@ -356,26 +296,3 @@ def quiet() -> Iterator[None]:
         for enable, was_on in bars:
             if was_on:
                 enable()
-
-
-def cache_per_token(model: Any) -> int:
-    """How many numbers the keys and values of one token have, all layers together, by the model's
-    configuration; 0 where it does not say."""
-    config = model.config.get_text_config()
-    count, layers = getattr(config, "num_hidden_layers", 0), layers_of(config)
-    each = [_keys_and_values(layer) for layer in layers] * (count if len(layers) == 1 else 1)
-    kinds = getattr(config, "layer_types", None) or [""] * count
-    modes = getattr(config, "kv_sharing_modes", None) or [""] * count
-    kept = [kind not in WITHOUT_KEYS and mode != "reuse" for kind, mode in zip(kinds, modes, strict=False)]
-    return sum(numbers for numbers, keeps in zip(each, kept, strict=False) if keeps)
-
-
-def _keys_and_values(layer: Any) -> int:
-    """Numbers of one token's keys and values in a layer."""
-    queries = getattr(layer, "num_attention_heads", None)
-    heads = getattr(layer, "num_key_value_heads", None) or queries
-    if not isinstance(queries, int) or not isinstance(heads, int) or not queries:
-        return 0
-    if getattr(layer, "kv_lora_rank", None):  # latent attention caches what keys and values are made from
-        return int(layer.kv_lora_rank + layer.qk_rope_head_dim)
-    return int(2 * heads * (getattr(layer, "head_dim", None) or layer.hidden_size // queries))

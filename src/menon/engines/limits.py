@@ -13,6 +13,8 @@ from menon.limit import Limit
 
 CONTEXT = ("max_position_embeddings", "max_seq_len")
 """Keys of a configuration that name the context."""
+WITHOUT_KEYS = ("moe", "mlp", "conv", "linear_attention")
+"""Kinds of layers that keep no keys and values."""
 CHANGING_ROPE = ("longrope", "dynamic")
 """Rotary frequencies that follow the longest sequence of a pass: all tokens of a pass, also the early ones,
 have others once it exceeds the length that these models were first trained on."""
@@ -88,3 +90,26 @@ def _temperature(config: Any) -> Iterator[Limit]:
     all rows."""
     if getattr(config, "attn_temperature_tuning", None) and getattr(config, "floor_scale", None):
         yield Limit(max(1, config.floor_scale - 1), "length before attention scaling")
+
+
+def cache_per_token(model: Any) -> int:
+    """How many numbers the keys and values of one token have, all layers together, by the model's
+    configuration; 0 where it does not say."""
+    config = model.config.get_text_config()
+    count, layers = getattr(config, "num_hidden_layers", 0), layers_of(config)
+    each = [_keys_and_values(layer) for layer in layers] * (count if len(layers) == 1 else 1)
+    kinds = getattr(config, "layer_types", None) or [""] * count
+    modes = getattr(config, "kv_sharing_modes", None) or [""] * count
+    kept = [kind not in WITHOUT_KEYS and mode != "reuse" for kind, mode in zip(kinds, modes, strict=False)]
+    return sum(numbers for numbers, keeps in zip(each, kept, strict=False) if keeps)
+
+
+def _keys_and_values(layer: Any) -> int:
+    """Numbers of one token's keys and values in a layer."""
+    queries = getattr(layer, "num_attention_heads", None)
+    heads = getattr(layer, "num_key_value_heads", None) or queries
+    if not isinstance(queries, int) or not isinstance(heads, int) or not queries:
+        return 0
+    if getattr(layer, "kv_lora_rank", None):  # latent attention caches what keys and values are made from
+        return int(layer.kv_lora_rank + layer.qk_rope_head_dim)
+    return int(2 * heads * (getattr(layer, "head_dim", None) or layer.hidden_size // queries))

@@ -11,6 +11,7 @@ import transformers
 
 from menon.engines import hf_models
 from menon.engines.limits import context_of
+from menon.engines.model_folders import folder_of
 from menon.engines.tokenizer_files import load_tokenizer
 from menon.engines.tokens import marker_for, tokenize_with
 from menon.engines.weight_files import check_fits
@@ -85,7 +86,7 @@ def load_preference_model(
     """A folder or a name on the hub with a sequence classifier of one label on a causal trunk, and its
     tokenizer. `special` is off for the prompts of a chat template."""
     with hf_models.quiet():
-        folder = hf_models.folder_of(name)
+        folder = folder_of(name)
         check_fits(folder, name, dtype, torch.device(device))
         model = load_classifier(folder, name, dtype)
         tokenizer = load_tokenizer(folder, name)

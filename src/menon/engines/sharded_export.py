@@ -12,8 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from menon.engines.fsdp2 import whole
-from menon.engines.hf_models import export_around, folder_of, quiet
+from menon.engines.hf_models import export_around, quiet
 from menon.engines.model_files import FLOATS, FileDtypes
+from menon.engines.model_folders import folder_of
 from menon.errors import UserError
 
 NAMES = {dtype: name for name, dtype in FLOATS.items()} | {

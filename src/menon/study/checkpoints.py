@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from menon.assembly.models import model_name
 from menon.batch import Batch
-from menon.engines.hf_models import folder_of, load_policy
+from menon.engines.hf_models import load_policy
+from menon.engines.model_folders import folder_of
 from menon.engines.tokenizer_files import load_tokenizer
 from menon.engines.torch_scorer import TorchScorer
 from menon.errors import UserError

@@ -265,9 +265,9 @@ def sound(text: str) -> str:
 def spans_of(model: str) -> TextSpans:
     """How the tokenizer of a model, or of a run, reads tokens."""
     from menon.assembly.evaluation import folder_of
-    from menon.engines import hf_models
+    from menon.engines import model_folders
     from menon.engines.decoding.stop_strings import text_of
     from menon.engines.tokenizer_files import load_tokenizer
 
-    folder = hf_models.folder_of(folder_of(model))
+    folder = model_folders.folder_of(folder_of(model))
     return TextSpans(text_of(load_tokenizer(folder, model), skip_special=False))
