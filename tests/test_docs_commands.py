@@ -244,6 +244,7 @@ def test_settings_in_messages_exist():
         "credit",
         "ways",
     }
+    names |= {"address"}  # of placement
     names |= {"own_code"}  # the word of the commands that read a run folder
     names |= {"attn_implementation"}  # of transformers
     names |= {"seeds", "jobs", "sort", "csv", "at"}  # of sweep, runs and compare

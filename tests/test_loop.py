@@ -340,7 +340,7 @@ def test_a_limit_on_file_size(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (18_000, hard))
     try:
         with pytest.raises(
-            UserError, match="no room left on the disk; everything up to the checkpoint of step 1 is kept"
+            UserError, match="file too large; everything up to the checkpoint of step 1 is kept"
         ):
             drive(tmp_path / "run")
     finally:

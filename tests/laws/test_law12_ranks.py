@@ -1,5 +1,6 @@
 """Law 12: the result does not depend on where models live. One batch gives one gradient, in this process and
-on 1, 2 or 4 ranks, and so do several updates: relative 1e-6 in fp32, 1e-12 in fp64."""
+on 1, 2 or 4 ranks, and so do several updates: relative 1e-6 in fp32 (twice that where the mean
+log-ratio of an answer is in the gradient, see `objectives.AMPLIFIED`), 1e-12 in fp64."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from menon.update.host import Ask
 from menon.update.objective import prepare
 from menon.update.protocols import Hidden
 from menon.update.terms import MiniBatch, Term, Update, split
-from objectives import CRITIC, POLICY
+from objectives import CRITIC, POLICY, amplified
 from rank_models import Models, host_here, shared_host
 
 RANKS = (1, 2, 4)
@@ -81,7 +82,8 @@ def test_one_batch_gives_one_gradient(setting: Setting, ranked: RankedHost, name
         pytest.skip("all objectives on 2 ranks, some on 1 and 4")
     whole = gradient(setting.here, setting.here, EVERY[name], setting.batch)
     assert whole.norm() > 1e-3
-    assert distance(gradient(ranked, setting.here, EVERY[name], setting.batch), whole) < 1e-6
+    bound = 1e-6 * amplified(EVERY[name])
+    assert distance(gradient(ranked, setting.here, EVERY[name], setting.batch), whole) < bound
 
 
 def test_uneven_batches(setting: Setting, ranked: RankedHost):

@@ -98,3 +98,15 @@ POLICY = {
 }
 
 CRITIC = Update({"value": Term(ValueLoss(clip=0.2), TokenMean())}, model="critic")
+
+AMPLIFIED = {"geo_mean": 2.0, "gspo": 2.0}
+"""How much larger the bound is in fp32: the mean log-ratio of an answer is in the gradient of each of its
+tokens, so a rounding of one logit moves all of them. Measured: 1.53e-6 on CPUs without AVX-512 (AMD), below
+1e-6 on one with it (Zen 4). There either gradient is up to 7.2e-7 from that of fp64, so two that are rounded
+in another order may be 1.44e-6 apart. Of all others the largest were 1.24e-6 and below 1e-6."""
+
+
+def amplified(update: Update) -> float:
+    """How much larger the bound of this update is in fp32."""
+    kinds = [getattr(term.loss, "kind", "") for term in update.terms.values()]
+    return max(AMPLIFIED.get(kind, 1.0) for kind in kinds)

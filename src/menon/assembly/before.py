@@ -16,6 +16,7 @@ from menon.assembly.derived import (
 from menon.assembly.memory import OWN, Needs, Process, processes
 from menon.assembly.models import device_of, model_name
 from menon.assembly.server_samplers import check_tokenizer
+from menon.base import BASES
 from menon.columns import check_sampler
 from menon.config import OnlineSource, Policy, RunConfig, setup_of
 from menon.engine_settings import VLLM, Builtin, Engine, OnRay
@@ -53,11 +54,13 @@ def check_before(config: RunConfig, notify: Callable[[str], None]) -> None:
         check_other_sampler(config.source, engine, config.models.policy)
     if (model := size_of_model(config.models.policy.model)) is not None:
         wanted = config.source.max_new_tokens
-        if config.rows is None and wanted is not None and model.context is not None:
+        # What the built-in base has to do with data of the user's is said together with this, later.
+        own_data = config.models.policy.model in BASES and config.source.data is not None
+        if config.rows is None and wanted is not None and model.context is not None and not own_data:
             check_length(model.context, wanted)
+        run = Needs.of(config)
         length = assumed_length(wanted, model)
-        config = replace(config, source=replace(config.source, max_new_tokens=length))
-        check_room(Needs.of(config), model, notify)
+        check_room(replace(run, source=replace(run.source, max_new_tokens=length)), model, notify)
 
 
 def check_other_sampler(source: OnlineSource, engine: Engine, policy: Policy) -> None:
