@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from menon.errors import UserError
+from menon.threads import logical_cores as cores
 from side_by_side.crew import Crew, Process
 
 
@@ -133,10 +134,6 @@ def dtypes() -> tuple[str, ...]:
     able = instructions()
     emulated = platform.machine() == "x86_64" and "amx_bf16" not in able and "avx512_bf16" not in able
     return ("float32",) if emulated else ("bfloat16", "float32")
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def thread_counts() -> list[int]:

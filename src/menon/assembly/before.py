@@ -129,10 +129,10 @@ def remedy(run: Needs, model: ModelSize, free: float) -> str:
     if 2 * BYTES[run.engine.dtype] * parameters_of(run.models, model) > needed:
         return "take a smaller teacher, or learn from texts that it has written (distill_data)"
     advice = f"a model of at most {billions(free / needed * model.parameters)} weights"
-    policy = replace(run.models.policy, adapter=Adapter(rank=RANK))
-    size = needs(replace(run, models=replace(run.models, policy=policy)), model)
-    if run.models.policy.adapter is None and size <= free:
-        advice = f"adapter.rank={RANK} ({gib(size)}), or {advice}"
+    if run.models.policy.adapter is None:
+        policy = replace(run.models.policy, adapter=Adapter(rank=RANK))
+        if (size := needs(replace(run, models=replace(run.models, policy=policy)), model)) <= free:
+            advice = f"adapter.rank={RANK} ({gib(size)}), or {advice}"
     return f"take {advice}"
 
 

@@ -62,8 +62,8 @@ class RayCluster:
         self.ray = imported()
         self.name, self.bundles = name, bundles
         self.agents: dict[int, Any] = {}
-        self.owns = is_own(address)
-        address = address or os.environ.get("RAY_ADDRESS", "")
+        address = joined(address)
+        self.owns = not address
         self._connect(address, sum(bundle.get("CPU", 0) for bundle in bundles))
         self.interface = interface or ("127.0.0.1" if self.owns else self.ray.util.get_node_ip_address())
         try:
@@ -187,17 +187,22 @@ class RayAgent:
         return self.cluster.ray.get(method.remote(*arguments), timeout=END_LIMIT)
 
 
+def joined(address: str) -> str:
+    """The cluster that a run with this `placement.address` joins; "" where it starts Ray itself."""
+    return address or os.environ.get("RAY_ADDRESS", "")
+
+
 def is_own(address: str) -> bool:
     """Whether a run with this `placement.address` starts Ray itself."""
-    return not (address or os.environ.get("RAY_ADDRESS", ""))
+    return not joined(address)
 
 
 def check(address: str, interface: str) -> None:
     """UserError, before anything is started, if Ray is not here, no cluster is there, or this machine has no
     such interface."""
     imported()
-    if not is_own(address):
-        check_reached(address or os.environ.get("RAY_ADDRESS", ""))
+    if address := joined(address):
+        check_reached(address)
     if interface:
         listening(interface).close()
 
