@@ -8,7 +8,7 @@ import pytest
 
 from helpers import tiny_model, tiny_tokenizer
 from menon.assembly.derived import size_of_model
-from menon.assembly.room import check_disk, check_room, checkpoint_bytes
+from menon.assembly.room import check_disk, check_folder, checkpoint_bytes
 from menon.assembly.run import configured
 from menon.engines.hf_models import export
 from menon.errors import UserError
@@ -71,9 +71,9 @@ def test_checkpoints_that_are_there_are_counted(folder, monkeypatch):
     each, _ = checkpoint_bytes(*saved(config), size_of(folder), folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(0, 0, 2 * each))
     with pytest.raises(UserError, match="writes 3 checkpoints"):
-        check_room(config.models, config.control, folder.parent / "run")
+        check_folder(config.models, config.control, folder.parent / "run")
     (folder.parent / "run" / "checkpoints" / "step_000002").mkdir(parents=True)
-    check_room(config.models, config.control, folder.parent / "run")
+    check_folder(config.models, config.control, folder.parent / "run")
 
 
 def test_files_that_the_system_cuts(folder, monkeypatch):
@@ -90,7 +90,7 @@ def test_a_place_that_cannot_be_written(folder):
     config = config_of(folder)
     (folder.parent / "run").write_text("")
     with pytest.raises(UserError, match=r"the run folder .*run cannot be written \(not a directory\)"):
-        check_room(config.models, config.control, folder.parent / "run")
+        check_folder(config.models, config.control, folder.parent / "run")
 
 
 def test_as_many_are_kept_as_the_checkpoints_say():

@@ -20,7 +20,7 @@ MOMENTS, NUMBER = 8, 4
 """Bytes of AdamW's two moments of a weight, and of a weight in float32."""
 
 
-def check_room(models: Models, control: Control, out: Path) -> None:
+def check_folder(models: Models, control: Control, out: Path) -> None:
     """UserError if the run's folder `out` cannot be written, or its disk cannot hold the checkpoints."""
     place = disk.check_place(out, "the run folder", "folder")
     with quiet():

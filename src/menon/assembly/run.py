@@ -251,7 +251,7 @@ def drive(
     from menon.assembly.build import build
     from menon.assembly.given import build_given
     from menon.assembly.models import device_of
-    from menon.assembly.room import check_room
+    from menon.assembly.room import check_folder
     from menon.engines.machine import emulated
     from menon.loop import loop
     from menon.record.budget import Budget
@@ -263,7 +263,7 @@ def drive(
     notes = list(advice_on_rate(config.models.policy, config.recipe, config.scale))
     if said := emulated(config.engine.dtype, device_of(config.engine.device)):
         notes.append(said)
-    check_room(config.models, config.control, out)
+    check_folder(config.models, config.control, out)
     building = build if config.rows is None else build_given
     minutes = config.control.minutes
     budget = Budget(None if minutes is None else 60 * minutes, began)
