@@ -10,8 +10,9 @@ are measured.
 Every answer has a fixed length, the same for all sides: a fixed distribution over 1 to 96 with mean 10 or
 mean 60 (`side_by_side/work.py`), or always 128, or 64 with a real model. The prompts of `long-prompt-135M`
 have 1,000 tokens and 8 answers each; there vLLM is measured with its prefix cache, which is emptied before
-each time, and without it. No side stops at an end-of-text token, so all sides write the
-same number of tokens for the same prompts at temperature 1. The lengths are set for Menon and continuous
+each time, and without it, and `transformers` is left out, which would read each prompt eight times. No side
+stops at an end-of-text token, so all sides write the same number of tokens for the same prompts at
+temperature 1. The lengths are set for Menon and continuous
 batching by the limit of each request, for vLLM by `max_tokens` with `ignore_eos`, and for generate by a
 criterion that ends each row at its own length (a batch runs until its longest row is done, as always there).
 Ours gives the log-prob and the entropy of every token and the text; the others give tokens alone.
@@ -23,9 +24,10 @@ mode of transformers, the smallest of the ragged cases and of those with a real 
 """
 
 import argparse
+import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
 
@@ -49,7 +51,6 @@ from side_by_side.report import (
 )
 from side_by_side.work import Work, dense, ragged
 
-WAYS = list(product(thread_counts(), dtypes()))
 VLLM = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "WARNING"}
 """Environment variables of vLLM; the cache is in GiB."""
 VLLM_LONGEST, LONGER = 256, 1152
@@ -71,6 +72,11 @@ class Case:
     """Tokens of each prompt; None: those of a question."""
 
     @property
+    def threads(self) -> list[int]:
+        """Counts to try; a real model is fastest on all cores, on every side."""
+        return [cores()] if self.model == REAL else thread_counts()
+
+    @property
     def longest(self) -> int:
         return VLLM_LONGEST if self.prompt is None else LONGER
 
@@ -89,7 +95,7 @@ def all_cases(quick: bool = False) -> list[Case]:
     ]
 
 
-def ours_settings(scan: Scan, folder: str, answers: int) -> Setting:
+def ours_settings(scan: Scan, folder: str, answers: int, counts: list[int]) -> Setting:
     def setting(threads: int, dtype: str, slots: int, processes: int = 1) -> Setting:
         environment = AS_THE_COMMAND if processes > 1 else {}
         process = Process("menon_sampler_side", {"folder": folder}, environment=environment)
@@ -97,13 +103,14 @@ def ours_settings(scan: Scan, folder: str, answers: int) -> Setting:
         how = f"{threads} threads" if processes == 1 else f"{processes} processes"
         return Setting(f"{how} {dtype} {slots} slots", process, request)
 
-    several = [setting(n, dtype, answers, n) for n, dtype in WAYS if n > 1]
-    best = scan([setting(threads, dtype, answers) for threads, dtype in WAYS] + several)
+    ways = list(product(counts, dtypes()))
+    several = [setting(n, dtype, answers, n) for n, dtype in ways if n > 1]
+    best = scan([setting(threads, dtype, answers) for threads, dtype in ways] + several)
     half = dict(best.request) | {"slots": max(1, answers // 2)}
     return scan([setting(**half)])
 
 
-def hf_settings(scan: Scan, folder: str, answers: int) -> Setting:
+def hf_settings(scan: Scan, folder: str, answers: int, counts: list[int]) -> Setting:
     """Generate with all answers in one batch, then in two, then continuous batching."""
     process = Process("hf_side", {"folder": folder})
 
@@ -113,28 +120,29 @@ def hf_settings(scan: Scan, folder: str, answers: int) -> Setting:
             f"{mode} {threads} threads {dtype}" + f" batch {batch}" * (mode == "generate"), process, request
         )
 
-    best = scan([setting(threads, dtype, "generate", answers) for threads, dtype in WAYS])
+    ways = product(counts, dtypes())
+    best = scan([setting(threads, dtype, "generate", answers) for threads, dtype in ways])
     best = scan([setting(**(dict(best.request) | {"batch": max(1, answers // 2)}))])
     dtype = best.request["dtype"]
-    return scan([setting(threads, dtype, "continuous", answers) for threads in thread_counts()])
+    return scan([setting(threads, dtype, "continuous", answers) for threads in counts])
 
 
-def vllm_in_one(python: str, folder: str, answers: int, longest: int, prefixes: bool = True) -> list[Setting]:
+def vllm_in_one(python: str, folder: str, case: Case, prefixes: bool = True) -> list[Setting]:
     """Settings with the engine in the worker's own process; `prefixes`: with its prefix cache."""
     found = []
     for dtype in dtypes():
-        start = {"folder": folder, "dtype": dtype, "sequences": answers, "longest": longest}
+        start = {"folder": folder, "dtype": dtype, "sequences": len(case.limits), "longest": case.longest}
         start |= {} if prefixes else {"enable_prefix_caching": False}
         environment = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(cores())}
         process = Process("vllm_side", start, python, VLLM | environment)
-        found += [Setting(f"{n} threads {dtype}", process, {"threads": n}) for n in thread_counts()]
+        found += [Setting(f"{n} threads {dtype}", process, {"threads": n}) for n in case.threads]
     return found
 
 
-def vllm_apart(best: Setting) -> list[Setting]:
+def vllm_apart(best: Setting, counts: list[int]) -> list[Setting]:
     """The same start with the engine and its worker in processes of their own, the worker bound to cores."""
     found = []
-    for threads in thread_counts():
+    for threads in counts:
         bound = ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads]))
         environment = VLLM | {"VLLM_CPU_OMP_THREADS_BIND": bound, "OMP_NUM_THREADS": str(threads)}
         label = f"{threads} threads {best.process.start['dtype']} own processes"
@@ -158,16 +166,15 @@ def measured(
         return Scan(side, measure, lambda seconds: f"{work.tokens / seconds:>8,.0f} tokens/s")
 
     answers = len(work.limits)
-    best = {
-        "menon": ours_settings(scan_of("menon"), folder, answers),
-        "transformers": hf_settings(scan_of("transformers"), folder, answers),
-    }
+    best = {"menon": ours_settings(scan_of("menon"), folder, answers, case.threads)}
+    if case.prompt is None:
+        best["transformers"] = hf_settings(scan_of("transformers"), folder, answers, case.threads)
     if vllm_python:
         scan = scan_of("vllm")
-        best["vllm"] = scan(vllm_apart(scan(vllm_in_one(vllm_python, folder, answers, case.longest))))
+        best["vllm"] = scan(vllm_apart(scan(vllm_in_one(vllm_python, folder, case)), case.threads))
         if case.prompt is not None:
             scan = scan_of("vllm, no prefixes")
-            best[PLAIN] = scan(vllm_in_one(vllm_python, folder, answers, case.longest, prefixes=False))
+            best[PLAIN] = scan(vllm_in_one(vllm_python, folder, case, prefixes=False))
     seconds = alternate(best, measure, repeats)
     print("\n" + row("side", "setting", "tokens/s", "ours is faster by") + "\n" + row(*["---"] * 4))
     for side, times in seconds.items():
@@ -177,7 +184,7 @@ def measured(
                 side, best[side].label, spread(rates, ",.0f"), f"{times_faster(seconds, 'menon', [side]):.2f}"
             )
         )
-    sides = {"hf": "transformers", "vllm": "vllm"} | ({} if case.prompt is None else {"plain_vllm": PLAIN})
+    sides = {"hf": "transformers", "vllm": "vllm", "plain_vllm": PLAIN}
     return {f"vs_{name}": times_faster(seconds, "menon", [side]) for name, side in sides.items()}
 
 
@@ -214,7 +221,12 @@ def main() -> None:
                 print(f"{case.name} {last_line(**ratios[case.name])}", flush=True)
     held = [ratio for name, ratio in ratios.items() if name.startswith("ragged") or name.endswith(REAL)]
     held = held or list(ratios.values())
-    print("\n" + last_line(**{name: min(ratio[name] for ratio in held) for name in ("vs_hf", "vs_vllm")}))
+    print("\n" + last_line(**{name: least([ratio[name] for ratio in held]) for name in ("vs_hf", "vs_vllm")}))
+
+
+def least(ratios: Sequence[float]) -> float:
+    """The smallest of those that were measured; NaN where none was."""
+    return min((ratio for ratio in ratios if not math.isnan(ratio)), default=math.nan)
 
 
 if __name__ == "__main__":

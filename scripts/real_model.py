@@ -1,6 +1,6 @@
 """Zero-RL on a real model, seed by seed, from the model's own first answers to its last.
 
-    python scripts/real_model.py FOLDER [--task sums] [--seeds 3] [--steps 40] [--out runs/real_model]
+    python scripts/real_model.py FOLDER [--task sums] [--seeds 3] [--steps 24] [--out runs/real_model]
     python scripts/real_model.py FOLDER --task words
     python scripts/real_model.py FOLDER --task gsm8k --rows gsm8k_train.jsonl
 
@@ -43,10 +43,16 @@ SETTINGS: dict[str, Any] = {
     "template": "chat",
     "prompts_per_step": 16,
     "samples_per_prompt": 8,
-    "learning_rate": 2e-5,
+    "learning_rate": 3e-5,
+    "schedule": "linear",
+    "old": "behaviour",
     "report_questions": 0,
     "save_every": 0,
 }
+"""The rate falls to 0 at the last update: at a constant one accuracy goes up and down. The sampler's own
+log-probs are the old ones, which saves a forward pass."""
+UPDATES = 2
+"""Of each step, as the recipe has it."""
 TRIES, CANDIDATES = 4, 400
 """Answers to each row of GSM8K that is tried, and how many rows."""
 K = 8
@@ -69,14 +75,15 @@ def main() -> None:
     asked.add_argument("--task", choices=[task.name for task in TASKS], default="sums")
     asked.add_argument("--rows", type=Path, help="the rows of gsm8k")
     asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--steps", type=int, default=40)
+    asked.add_argument("--steps", type=int, default=24)
     asked.add_argument("--out", type=Path, default=Path("runs/real_model"))
     given = asked.parse_args()
     task = next(task for task in TASKS if task.name == given.task)
     if task.name == "gsm8k" and given.rows is None:
         asked.error("gsm8k needs its rows; name their file with --rows")
     given.out = given.out / task.name
-    settings = {**SETTINGS, **task.settings, **files(task, given)}
+    length = {"total_updates": UPDATES * given.steps}
+    settings = {**SETTINGS, **length, **task.settings, **files(task, given)}
     found = [run(given, seed, settings) for seed in range(given.seeds)]
     print()
     for view in found:

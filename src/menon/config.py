@@ -1,7 +1,7 @@
 """The typed configuration of a run: what recipes return, files and settings change, and run.json keeps."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
 from menon.advantage import AdvantagePart
@@ -434,12 +434,13 @@ def setup_of(config: RunConfig) -> Setup:
     )
 
 
-def own_code(setup: Setup, reward: Any) -> dict[str, str]:
-    """Name of each part or function of the user's -> the hash of its source."""
-    types = [type(part) for _, part in setup.parts()]
+def with_own_code(config: RunConfig) -> RunConfig:
+    """The settings with the name of each part or function of the user's -> the hash of its source."""
+    reward = config.source.reward
+    types = [type(part) for _, part in setup_of(config).parts()]
     names = [reference_of(own) for own in types if is_own(own)]
     if reward is not None and not isinstance(reward, str | RewardPart):
         names.append(reference_of(reward))
     elif isinstance(reward, str) and ":" in reward:
         names.append(reward)
-    return {name: source_hash(name) for name in names}
+    return replace(config, own_code={name: source_hash(name) for name in names})

@@ -140,6 +140,14 @@ def test_another_word_is_refused(elsewhere, capsys):
         ({"sandbox": "https://h/run"}, ["asks https://h/run without a key"]),
         ({"url": "http://h", "key_variable": "K"}, ["asks http://h with the key in K"]),
         ({"environment": {"kind": "verifiers", "taskset": "t"}}, ["runs the taskset t of verifiers"]),
+        ({"sampler": {"kind": "vllm", "python": "/x/python"}}, ["starts vLLM by /x/python"]),
+        (
+            {"sampler": {"kind": "vllm", "python": "", "arguments": {"trust_remote_code": True}}},
+            ["gives vLLM the arguments {'trust_remote_code': True}"],
+        ),
+        ({"placement": {"kind": "ray", "address": "10.0.0.1:6379"}}, ["joins the Ray cluster 10.0.0.1:6379"]),
+        ({"control": {"tracker": "wandb"}}, ["reports to wandb"]),
+        ({"placement": {"kind": "ray", "address": ""}, "control": {"tracker": None}}, []),
         (
             {
                 "own_code": {"x.py:f": "1"},

@@ -1,9 +1,11 @@
 """Which cases are measured, and of what."""
 
+import math
+
 import pytest
 
 from menon.errors import UserError
-from sampler import all_cases, chosen_cases
+from sampler import all_cases, chosen_cases, least
 from side_by_side import models
 
 
@@ -33,3 +35,8 @@ def test_long_prompts_begin_differently():
     short = models.prompts(3)
     assert [len(prompt) for prompt in found] == [50] * 3
     assert [long[: len(one)] for long, one in zip(found, short, strict=True)] == list(short)
+
+
+def test_a_side_that_was_left_out_of_a_case_counts_in_none():
+    assert least([math.nan, 2.0, 1.5]) == 1.5
+    assert math.isnan(least([math.nan]))

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -25,13 +26,14 @@ from menon.engines.rank_workers import RankLost
 from menon.errors import UserError
 from menon.loss.aggregation import TokenMean
 from menon.loss.nll import NLL
+from menon.processes.worker import Worker
 from menon.recipes import recipe
 from menon.sync.fingerprint import fingerprint
 from menon.update.host import Ask, Job
 from menon.update.objective import prepare
 from menon.update.terms import MiniBatch, Term, Update
 from rank_models import Models as Tiny
-from rank_models import host_here, host_on, shared_host
+from rank_models import copied, host_here, host_on, shared_host
 
 UPDATE = Update({"nll": Term(NLL(), TokenMean())})
 
@@ -119,7 +121,7 @@ def test_resume_is_bit_for_bit_and_any_number_of_ranks_can_load(start, tmp_path)
         assert four.fingerprint(role) == two.fingerprint(role) == here.fingerprint(role)
     for host in (four, here):
         host.update("policy", job_for(host))
-        after = dict(host.tensors())
+        after = copied(host.tensors())
         for name, weight in two.tensors():
             assert torch.allclose(after[name], weight, atol=1e-2), name
     assert not list(tmp_path.rglob("*.distcp"))  # nothing that a pickle could hide in
@@ -147,7 +149,7 @@ def test_the_exported_folder_is_that_of_the_host_in_process(start, tmp_path):
 def test_weights_are_handed_out_one_at_a_time(start):
     two = shared_host(2)
     two.load(start)
-    model = dict(two.tensors())
+    model = copied(two.tensors())
     assert fingerprint(model) == fingerprint(dict(host_here(Tiny()).tensors()))
     assert not any(name.startswith("value_head") for name in model)
     few = two.tensors()
@@ -225,6 +227,18 @@ def test_a_rank_that_is_stopped_is_noticed(monkeypatch):
     assert other["ended_for"] == ""
 
 
+def test_a_rank_that_is_stopped_on_another_host_is_noticed(monkeypatch):
+    """There, nothing is known of its processor time; the others have handed out their rows."""
+    monkeypatch.setattr(rank_workers, "BEAT", 0.2)
+    monkeypatch.setattr(rank_workers, "PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(Worker, "is_here", False)
+    host = host_on(2, Tiny())
+    stopped = host.workers.workers[1].pid
+    os.kill(stopped, signal.SIGSTOP)
+    with pytest.raises(RankLost, match=r"computes, and no answer has come for \d s \(at most 1 s"):
+        list(host.tensors())
+
+
 def test_a_users_fault_is_said_in_one_sentence(tmp_path):
     host = host_on(2, Tiny())
     with pytest.raises(UserError, match=r"^the critic of this run cannot be written"):
@@ -237,6 +251,9 @@ def test_what_this_machine_cannot_hold_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="ranks=2 needs as many GPUs, and torch sees 1; set ranks=1"):
         host_on_ranks(Models(), {}, engine, 1.0, Control(), (), print, Site(Engine(), 0))
+    assert rank_group.device_of_ranks("cpu", 2, here=False) == "cpu"
+    monkeypatch.setattr(rank_group.dist, "is_nccl_available", lambda: False)
+    assert rank_group.device_of_ranks("cuda", 2, here=False) == "cuda"  # each host has its own
     monkeypatch.setattr(rank_group.dist, "is_gloo_available", lambda: False)
     with pytest.raises(UserError, match="no gloo"):
         host_on_ranks(Models(), {}, Engine(ranks=2), 1.0, Control(), (), print, Site(Engine(), 0))

@@ -2,7 +2,9 @@
 
 import itertools
 import os
+import pickle
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -253,6 +255,67 @@ def test_a_process_that_is_stopped_is_replaced_in_the_stated_time(policy, one, m
     assert sorted(name(c.request) for c in got) == sorted(map(name, requests()))
     assert 1 < time.monotonic() - began < 30
     assert "has ended (it sent nothing for" in capfd.readouterr().err
+
+
+def test_weights_are_given_by_one_thread_at_a_time(one, policy, monkeypatch):
+    """A stream that replaces the process at the same time copies weights too."""
+    member, order = one.members[0], []
+    copy = member._copy
+
+    def slowly(life: int) -> str | None:
+        order.append("begin")
+        time.sleep(0.2)
+        found = copy(life)
+        order.append("end")
+        return found
+
+    monkeypatch.setattr(member, "_copy", slowly)
+    os.kill(member.worker.pid, signal.SIGKILL)
+    replaced = threading.Thread(target=member.replace, args=(member.life,))
+    replaced.start()
+    ByMessage(policy, one).publish(one.version + 1)
+    replaced.join(60)
+    assert order[::2] == ["begin"] * (len(order) // 2)
+    assert order[1::2] == ["end"] * (len(order) // 2)
+
+
+def test_what_is_written_a_second_time_is_no_sign_of_life(one):
+    """A process that ends again and again at one place is not replaced for ever."""
+    with one.open() as stream:
+        stream.ask(requests(samples=1))
+        next(iter(stream))
+        part = stream.parts[0]
+        part.member.failures = 3
+        written = next(number for number in range(part.count) if number not in part.owed)
+        assert part.completions(pickle.dumps([(written, {})])) == []
+        assert part.member.failures == 3
+        assert list(stream)
+        assert part.member.failures == 0
+
+
+def test_a_process_that_waits_for_an_environment_has_nothing_to_do(one):
+    """Of requests that the caller cannot name yet."""
+    answered, found = threading.Event(), []
+
+    def slowly() -> Iterator[Request]:
+        answered.wait(60)
+        yield replace(requests()[0], visit=1)
+
+    with one.open() as stream:
+        stream.ask(requests(samples=1)[:1])
+        next(iter(stream))
+        stream.ask(slowly())
+        taken = threading.Thread(target=lambda: found.extend(stream), daemon=True)
+        taken.start()
+        post = stream.parts[0].member.post
+        end = time.monotonic() + 30
+        while not stream.parts[0].promised and time.monotonic() < end:
+            time.sleep(0.01)
+        assert stream.parts[0].promised
+        assert post.task == ""
+        answered.set()
+        taken.join(60)
+    assert len(found) == 1
 
 
 def test_requests_that_cannot_be_answered_are_refused_as_in_this_process(one, policy):

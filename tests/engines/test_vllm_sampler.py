@@ -76,6 +76,7 @@ def test_settings_that_do_not_fit():
     refused("fixed_slots=true needs the built-in sampler", fixed_slots=True)
     refused("dtype is float64; set dtype=float32", dtype="float64")
     refused("weights=nccl moves weights between GPUs", weights="nccl")
+    refused("weights=ipc reads the memory of a GPU, and ranks=2 hand out", weights="ipc", ranks=2)
     refused("arguments.seed follows from the run's own settings", arguments={"seed": 3})
     refused("leave tensor_parallel_size out", arguments={"tensor_parallel_size": 2})
     refused("where it quantises them", arguments={"quantization": "fp8"})

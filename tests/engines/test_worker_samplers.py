@@ -198,6 +198,20 @@ def test_a_process_that_dies_amid_its_answers_is_replaced(one, capsys):
     sampler.close()
 
 
+def test_a_settlement_outlives_the_process_that_it_was_for():
+    """Without it a stream would wait for ever; what a process that ended has sent is dropped."""
+    sampler = sampler_of(2)
+    try:
+        assert answers(sampler, requests())
+        workers = sampler._workers
+        workers.inbox.put(((0, workers.lives[0]), "of the process"))
+        workers.put(0, "settled")
+        workers.lives[0] += 1
+        assert workers.hear(lambda index: False) == (0, "settled")
+    finally:
+        sampler.close()
+
+
 def test_what_was_kept_cannot_be_replaced():
     sampler = sampler_of(2)
     with sampler.open(keep=True) as stream:

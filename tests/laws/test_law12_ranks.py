@@ -23,7 +23,7 @@ from menon.update.objective import prepare
 from menon.update.protocols import Hidden
 from menon.update.terms import MiniBatch, Term, Update, split
 from objectives import CRITIC, POLICY, amplified
-from rank_models import Models, host_here, shared_host
+from rank_models import Models, copied, host_here, shared_host
 
 RANKS = (1, 2, 4)
 SMALL = Models("gpt2", "float64", tokens_per_forward=30, checkpointing=True, tied=False)
@@ -64,7 +64,7 @@ def ranked(request, setting: Setting) -> RankedHost:
 def gradient(host: InProcessHost | RankedHost, here: InProcessHost, update: Update, batch: Batch) -> Tensor:
     """The whole gradient as a vector; the update's statistics are those of the host in process."""
     part = MiniBatch(update, torch.arange(batch.num_sequences), first=False)
-    found = dict(host.gradient(update.model, prepare(part, batch, here)))
+    found = copied(host.gradient(update.model, prepare(part, batch, here)))
     return torch.cat([found[name].flatten() for name in sorted(found)])
 
 
@@ -192,7 +192,7 @@ def test_an_adapter(ranks, tmp_path):
         for one in (setting.here, host):
             part = MiniBatch(STEPS[0], torch.arange(setting.batch.num_sequences), first=False)
             one.update("policy", prepare(part, setting.batch, setting.here))
-    given, wanted = (dict(one.tensors()) for one in (host, setting.here))
+    given, wanted = (copied(one.tensors()) for one in (host, setting.here))
     assert given.keys() == wanted.keys()
     assert not any("lora" in name for name in given)
     assert max(distance(given[name], wanted[name]) for name in wanted) < 1e-6

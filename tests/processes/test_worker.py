@@ -263,6 +263,25 @@ def test_a_kill_from_another_thread_ends_the_call(worker):
     assert ask(worker, "echo", 1) == 1
 
 
+def test_all_who_ask_hear_why_it_ended(worker):
+    """Also one who asks while another waits for the rest of its output."""
+    ask(worker, "pid")
+    finish, begun = worker._finish, threading.Event()
+
+    def slowly():
+        begun.set()
+        time.sleep(0.5)
+        return finish()
+
+    worker._finish = slowly
+    os.kill(worker.pid, signal.SIGKILL)
+    first = threading.Thread(target=worker.ended)
+    first.start()
+    begun.wait(10)
+    assert worker.ended().how == "signal SIGKILL"
+    first.join(10)
+
+
 def test_a_kill_reaches_what_the_worker_has_started(worker):
     pid = ask(worker, "child")
     assert alive(pid)

@@ -2,13 +2,14 @@
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from batches import VOCAB
 from helpers import tiny_model, tiny_tokenizer
@@ -109,6 +110,11 @@ def shared_host(ranks: int, models: Models = Models()) -> RankedHost:
 
 
 # In a rank
+
+
+def copied(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors that are handed out one at a time."""
+    return {name: tensor.clone() for name, tensor in tensors}
 
 
 def handler() -> RankHandler:

@@ -48,7 +48,7 @@ def check_before(config: RunConfig, notify: Callable[[str], None]) -> None:
     if isinstance(engine.placement, OnRay):
         ray_cluster.check(engine.placement.address, engine.placement.interface)
     if engine.ranks > 1:
-        device_of_ranks(engine.device, engine.ranks)
+        device_of_ranks(engine.device, engine.ranks, not isinstance(engine.placement, OnRay))
     if config.asks:
         check_sampler(setup_of(config), OPTIONAL if isinstance(engine.sampler, Builtin) else frozenset())
         check_other_sampler(config.source, engine, config.models.policy)

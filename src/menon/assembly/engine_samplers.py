@@ -95,6 +95,11 @@ def check_weights(setting: VLLM, engine: Engine) -> None:
             f"sampler.weights={setting.weights} needs an engine that menon starts (sampler.python); a server "
             "gets changed weights by file, so leave it out"
         )
+    if setting.weights in ("nccl", "ipc") and engine.ranks > 1:
+        raise UserError(
+            f"sampler.weights={setting.weights} reads the memory of a GPU, and ranks={engine.ranks} hand out "
+            "their weights through that of the host; leave it out"
+        )
     if setting.weights in ("nccl", "ipc") and not torch.cuda.is_available():
         raise UserError(
             f"sampler.weights={setting.weights} moves weights between GPUs, and there is none here; set "

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from menon.assembly.models import Kinds, model_name, roles_of, saved_dtypes, start_of
 from menon.assembly.site import Site
 from menon.config import Control, Models, Objective
-from menon.engine_settings import Engine
+from menon.engine_settings import Engine, OnRay
 from menon.engines import lora
 from menon.engines.adapter_files import fingerprint_of_base, write
 from menon.engines.fsdp2 import ShardedLearner, ShardedScorer, Sharding, whole
@@ -57,7 +57,7 @@ def host_on_ranks(
     parts, which each of them imports. Without a `site` they are children of this process. UserError: this
     machine cannot hold so many; `notify` hears where they are more than the cores."""
     size = engine.ranks
-    device = device_of_ranks(engine.device, size)
+    device = device_of_ranks(engine.device, size, not isinstance(engine.placement, OnRay))
     if device == "cpu" and size > cores():
         notify(f"ranks={size} share {cores()} cores, so they wait for each other; fewer would be faster")
     threads = max(1, torch.get_num_threads() // size)

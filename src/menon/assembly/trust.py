@@ -48,24 +48,37 @@ def named_in(tree: Any) -> Iterator[Named]:
         yield Named(f"runs {tree}{where}", digest(*place), digest(*place, source_hash(tree)))
 
 
+OUTSIDE = {
+    ("verifiers", "taskset"): "runs the taskset {} of verifiers",
+    ("agent", "command"): "runs the command {!r}",
+    ("vllm", "python"): "starts vLLM by {}",
+    ("vllm", "arguments"): "gives vLLM the arguments {}",
+    ("ray", "address"): "joins the Ray cluster {}",
+}
+"""(kind, setting) -> what a run with it does. Arguments of vLLM may name code (`trust_remote_code`)."""
+TRACKERS = "tracker"
+
+
 def of_table(table: Mapping[str, Any]) -> Iterator[Named]:
     """What a table of settings names."""
-    if table.get("kind") == "verifiers":
-        package = str(table.get("taskset"))
-        taskset = digest("taskset", package)
-        yield Named(f"runs the taskset {package} of verifiers", taskset, taskset)
-    if table.get("kind") == "agent":
-        command = str(table.get("command"))
-        program = digest("command", command)
-        yield Named(f"runs the command {command!r}", program, program)
+    for (kind, name), does in OUTSIDE.items():
+        if table.get("kind") == kind and (value := table.get(name)):
+            yield by_itself(does.format(value), kind, str(value))
+    if tracker := table.get(TRACKERS):
+        yield by_itself(f"reports to {tracker}", TRACKERS, str(tracker))
     for name, value in table.items():
         if isinstance(value, str) and "://" in value:
             key = str(table.get("key_variable", KEY if name == "url" else ""))
-            server = digest("server", value, key)
             with_key = f"with the key in {key}" if key else "without a key"
-            yield Named(f"asks {value} {with_key}", server, server)
+            yield by_itself(f"asks {value} {with_key}", "server", value, key)
         elif name != WORD:
             yield from named_in(value)
+
+
+def by_itself(does: str, *what: str) -> Named:
+    """What is known by its name alone."""
+    known = digest(*what)
+    return Named(does, known, known)
 
 
 def check_allowed(tree: Any, where: Path | str, word: Any = None) -> None:

@@ -1,12 +1,13 @@
 """`menon eval`, from words to a table and a file."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from menon import threads
 from menon.assembly.evaluate import evaluate as measured
 from menon.assembly.evaluate import summary
+from menon.cli.lines import slow
 from menon.cli.words import NO_OPTION, understand, wants_json
 from menon.errors import UserError
 
@@ -63,18 +64,9 @@ def header(config: "EvalConfig", chosen: "Threads") -> list[str]:
         f"  sampling   temperature {temperature}, top_p {config.top_p:g}, at most {config.max_new_tokens:,} "
         f"tokens, seed {config.seed}",
         f"  machine    {config.dtype}, {threads.plural(chosen.count, 'thread')} ({chosen.reason})",
-        *slow(config.dtype, config.device),
+        *(f"             {line}" for line in slow(config.dtype, config.device)),
         "",
     ]
-
-
-def slow(dtype: str, device: str) -> Iterator[str]:
-    """A line about a dtype that is slow here."""
-    from menon.assembly.models import device_of
-    from menon.engines.machine import emulated
-
-    if said := emulated(dtype, device_of(device)):
-        yield f"             {said}"
 
 
 def as_in_the_run(config: "EvalConfig") -> list[str]:

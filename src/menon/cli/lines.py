@@ -23,6 +23,15 @@ Cell = str | tuple[str, str] | list[str]
 """A cell of a table: a text, a text and its style, or several lines below each other."""
 
 
+def slow(dtype: str, device: str) -> Iterator[str]:
+    """A line about a dtype that is slow here."""
+    from menon.assembly.models import device_of
+    from menon.engines.machine import emulated
+
+    if said := emulated(dtype, device_of(device)):
+        yield said
+
+
 class Screen:
     """Prints lines to standard output: in colours on a terminal, plain elsewhere."""
 

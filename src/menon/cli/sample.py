@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from menon import threads
 from menon.assembly.run import use
-from menon.cli.lines import heat
+from menon.cli.lines import heat, slow
 from menon.cli.words import NO_OPTION, understand
 from menon.errors import UserError
 from menon.printable import console
@@ -37,26 +37,24 @@ def sample(words: Sequence[str]) -> int:
     use(chosen, str(settings.get("device", "auto")))
 
     from menon.assembly.as_run import environment_left_out
-    from menon.assembly.models import device_of
     from menon.assembly.sample import SampleConfig
     from menon.assembly.sample import sample as drawn
-    from menon.engines.machine import emulated
     from menon.settings import read
 
     config = read(SampleConfig, settings)
-    answers = drawn(config, plain[0] if plain else None)
     out = console(soft_wrap=True)
+    count = threads.plural(chosen.count, "thread")
+    out.print(f"menon sample  {config.model}", markup=False)
+    out.print(f"  machine      {config.dtype}, {count} ({chosen.reason})", markup=False)
+    for line in slow(config.dtype, config.device):
+        out.print(f"               {line}", markup=False)
+    answers = drawn(config, plain[0] if plain else None)
     prompt = answers[0].graded.rollout.prompt
     gold = f"   the answer is {prompt.answer}" if prompt.answer is not None else ""
-    out.print(f"menon sample  {config.model}", markup=False)
     out.print(f"  question     {prompt.text}{gold}", markup=False)
     out.print(
         f"  temperature  {config.temperature:g}, top_p {config.top_p:g}, seed {config.seed}", markup=False
     )
-    count = threads.plural(chosen.count, "thread")
-    out.print(f"  machine      {config.dtype}, {count} ({chosen.reason})", markup=False)
-    if said := emulated(config.dtype, device_of(config.device)):
-        out.print(f"               {said}", markup=False)
     if (environment := environment_left_out(config.model)) is not None:
         out.print(
             f"  the run's environment {environment} does not answer here; menon eval uses it", markup=False

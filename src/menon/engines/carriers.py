@@ -95,8 +95,10 @@ class ByBroadcast:
             dtypes = [str(tensor.dtype).removeprefix("torch.") for tensor in own]
             shapes = [list(tensor.shape) for tensor in own]
             with self.sampler.begun("receive", names, dtypes, shapes) as received:
-                self.broadcast.send(iter(own))
-                received()
+                try:
+                    self.broadcast.send(iter(own))
+                finally:
+                    received()  # an engine that failed says why, where the broadcast only ran out of time
 
 
 class ByIpc:

@@ -5,7 +5,7 @@ together for as long as the layer is computed. Gradients are summed over the ran
 weight is its share of the whole update already.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -165,9 +165,3 @@ def put(tensor: Tensor, given: Tensor) -> None:
     shape, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
     place = tuple(slice(first, first + size) for first, size in zip(offset, shape, strict=True))
     tensor.to_local().copy_(given[place])
-
-
-def wholes(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """(name, whole tensor), one at a time, in the order of the mapping; all ranks must take all."""
-    for name, tensor in tensors.items():
-        yield name, whole(tensor)

@@ -76,7 +76,9 @@ class Host:
 def join(meeting: Meeting, rank: int, size: int, device: str, host: Host | None) -> RankGroup:
     """Becomes a rank: waits for all others. `host` is the first rank's; `device` is cpu or cuda, where each
     rank takes the GPU of its number."""
-    own = torch.device(device, rank) if device == "cuda" else torch.device(device)
+    own = torch.device(device)
+    if device == "cuda":  # Ray shows each process its own GPU alone
+        own = torch.device(device, rank % torch.cuda.device_count())
     if own.type == "cuda":
         torch.cuda.set_device(own)
     if host is None:
@@ -112,8 +114,8 @@ def use_interface(address: str) -> None:
             os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = name
 
 
-def device_of_ranks(device: str, size: int) -> str:
-    """cpu or cuda; UserError if this machine cannot hold so many ranks."""
+def device_of_ranks(device: str, size: int, here: bool = True) -> str:
+    """cpu or cuda; UserError if this machine cannot hold so many ranks. `here`: they are on this machine."""
     if not dist.is_available() or not dist.is_gloo_available():
         raise UserError(
             "this torch has no gloo, by which ranks exchange numbers; install torch from pypi.org, or set "
@@ -122,9 +124,9 @@ def device_of_ranks(device: str, size: int) -> str:
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if kind.startswith("cuda:"):
         raise UserError(f"device={kind} is one GPU, and each of {size} ranks takes its own; set device=cuda")
-    if kind == "cuda" and (count := torch.cuda.device_count()) < size:
+    if here and kind == "cuda" and (count := torch.cuda.device_count()) < size:
         raise UserError(f"ranks={size} needs as many GPUs, and torch sees {count}; set ranks={max(1, count)}")
-    if kind == "cuda" and not dist.is_nccl_available():
+    if here and kind == "cuda" and not dist.is_nccl_available():
         raise UserError("this torch has no NCCL, which ranks on GPUs need; install one built for CUDA")
     return kind
 

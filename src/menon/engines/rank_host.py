@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from menon.engines.fsdp2 import Sharded, ShardedLearner, own_part, put, whole, wholes
+from menon.engines.fsdp2 import Sharded, ShardedLearner, own_part, put, whole
 from menon.engines.in_process import of_role
 from menon.engines.protocols import Models
 from menon.engines.rank_group import RankGroup
@@ -78,19 +78,19 @@ class RankHost:
     def gradient(self, role: str, part: JobPart) -> Iterator[tuple[str, Tensor]]:
         learner = self._learner(role)
         self._accumulate(role, part)
-        return wholes(learner.take_gradient())
+        return iter(learner.take_gradient().items())
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """The policy's weights; those that an adapter makes, if it has one."""
+        """The policy's weights, in parts; those that an adapter makes, if it has one, whole."""
         policy = self._sharded("policy")
         if policy.adapted:
             return policy.merged(whole)
-        return wholes(dict(model_tensors(policy.weights())))
+        return model_tensors(policy.weights())
 
     def fingerprint(self, role: str) -> str:
         model = self._sharded(role)
-        given = model.merged(whole) if model.adapted else wholes(model.weights())
-        return fingerprint_of({name: content(weight) for name, weight in given})
+        given = model.merged(whole) if model.adapted else model.weights().items()
+        return fingerprint_of({name: content(whole(weight)) for name, weight in given})
 
     def follow(self, role: str, leader: str, rate: float) -> None:
         self.roster.follow(role, leader, rate)

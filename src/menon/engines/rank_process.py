@@ -1,7 +1,7 @@
 """What runs in a rank: it joins the others, builds its part of the models, and answers the controller.
 
 Messages from the controller are a name and pickled arguments; a rank answers each with DONE and a pickled
-result. Tensors travel one at a time, before the DONE, from the first rank.
+result. Tensors travel before the DONE, each rank's own rows of them (`tensor_pieces`).
 """
 
 import pickle
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from menon.engines.rank_group import Host, Meeting, RankGroup, join, own_address, use_interface
 from menon.engines.rank_host import RankHost
+from menon.engines.tensor_pieces import send_tensors
 from menon.errors import UserError
 from menon.processes.wire import Connection, RemoteError
 
-TENSOR, DONE = "tensor", "done"
+DONE = "done"
 MEET, JOIN, BUILD = "meet", "join", "build"
 """The first messages: MEET (to the first rank) is answered with a `Meeting`; JOIN has one; BUILD has what the
 run's own code makes the models of."""
@@ -73,26 +73,10 @@ class RankHandler:
                 assert host is not None
                 found = getattr(host, name)(*given)
                 if isinstance(found, Iterator):
-                    send_tensors(connection, found, group.rank == 0)
+                    send_tensors(connection, found, group.rank)
                     found = None
             connection.send([DONE], pickle.dumps(found))
 
     def _join(self, meeting: Meeting, seat: Seat, own: Host | None) -> RankGroup:
         torch.set_num_threads(seat.threads)
         return join(meeting, seat.rank, seat.size, seat.device, own)
-
-
-def send_tensors(connection: Connection, tensors: Iterator[tuple[str, Tensor]], sends: bool) -> None:
-    """All ranks bring each tensor together; one sends it."""
-    for name, tensor in tensors:
-        if sends:
-            numbers = tensor.detach().cpu().contiguous()
-            head = [TENSOR, name, str(numbers.dtype).removeprefix("torch."), list(numbers.shape)]
-            connection.send(head, numbers.reshape(-1).view(torch.uint8).numpy().data)
-
-
-def tensor_of(head: list[Any], body: bytes | memoryview) -> tuple[str, Tensor]:
-    """The name and the tensor of a message that `send_tensors` sent, where it was received."""
-    _, name, dtype, shape = head
-    numbers = torch.frombuffer(body, dtype=torch.uint8) if body else torch.zeros(0, dtype=torch.uint8)
-    return name, numbers.view(getattr(torch, dtype)).view(shape)

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from menon.engines.rank_group import loopback_only
-from menon.engines.rank_process import BUILD, DONE, JOIN, MEET, Seat, tensor_of
+from menon.engines.rank_group import PATIENCE, loopback_only
+from menon.engines.rank_process import BUILD, DONE, JOIN, MEET, Seat
+from menon.engines.tensor_pieces import MORE, Pieces
 from menon.errors import UserError
 from menon.processes.deadline import Late
 from menon.processes.forkserver import Forkserver
@@ -99,30 +100,45 @@ class RankWorkers:
         return [found[rank] for rank in range(len(self))]
 
     def tensors(self, name: str, arguments: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, Tensor]]:
-        """The same for a method that hands out tensors, one at a time. If the caller stops early, the rest is
-        read and dropped."""
+        """The same for a method that hands out tensors, one at a time: what is kept of one must be copied
+        before the next. If the caller stops early, the rest is read and dropped."""
         for rank, given in enumerate(arguments):
             self._send(rank, name, pickle.dumps(given))
-        owed = set(range(len(self)))
+        owed, pieces = set(range(len(self))), Pieces()
         try:
-            while owed:
-                rank, message = self._next(owed)
-                if message.data[0] == DONE:
-                    self._done(rank, owed)
-                else:
-                    yield tensor_of(message.data, message.body)
-        finally:
-            while owed and self.lost is None:
-                rank, message = self._next(owed)
-                if message.data[0] == DONE:
-                    self._done(rank, owed)
+            yield from self._wholes(owed, pieces)
+        except GeneratorExit:
+            if self.lost is None:
+                for _ in self._wholes(owed, pieces):
+                    pass
+            raise
+
+    def _wholes(self, owed: set[int], pieces: Pieces) -> Iterator[tuple[str, Tensor]]:
+        limit = None
+        while owed:
+            rank, message = self._next(owed, limit)
+            if message.data[0] == DONE:
+                self._done(rank, owed)
+                continue
+            limit = PATIENCE.total_seconds()
+            whole = pieces.add(rank, message.data, message.body)
+            if whole is None:
+                continue
+            for waiting in pieces.waiting.pop(whole[0], []):
+                self._post(waiting, [MORE])
+            yield whole
+        if pieces.begun:
+            raise RuntimeError(f"the ranks have sent only a part of {', '.join(pieces.begun)}")
 
     def _send(self, rank: int, name: str, body: bytes) -> None:
         if self.lost is not None:
             raise self.lost
         self.entries[rank].assign(self, TASKS.get(name, name))
+        self._post(rank, [name], body)
+
+    def _post(self, rank: int, data: list[str], body: bytes = b"") -> None:
         try:
-            self.workers[rank].send([name], body)
+            self.workers[rank].send(data, body)
         except Ended:
             self._fail(rank, None)
 
@@ -139,9 +155,10 @@ class RankWorkers:
             found[rank] = pickle.loads(message.body)
         return found
 
-    def _next(self, owed: set[int]) -> tuple[int, Message]:
-        """The next message of a rank. All ranks end if one of them ends or fails, or if none of those that
-        owe an answer has computed for `SILENT` seconds."""
+    def _next(self, owed: set[int], limit: float | None = None) -> tuple[int, Message]:
+        """The next message of a rank. All ranks end if one of them ends or fails, if none of those that owe
+        an answer has computed for `SILENT` seconds, or if none has sent something for `limit` seconds, as
+        where one on another host is stopped."""
         if self.lost is not None:
             raise self.lost
         idle, last = Idle(), time.monotonic()
@@ -151,21 +168,25 @@ class RankWorkers:
             except Empty:
                 here = [rank for rank in owed if self.workers[rank].is_here]
                 silent = [rank for rank in here if idle.too_long(self.workers[rank].pid)]
+                waited = time.monotonic() - last
                 if len(silent) == len(owed):
-                    self._silent(silent, time.monotonic() - last)
+                    self._silent(silent, waited, SILENT)
+                if limit is not None and waited > limit:
+                    self._silent(sorted(owed), waited, limit)
                 continue
             if isinstance(message, Message):
                 self.entries[rank].hears()
                 return rank, message
             self._fail(rank, message)
 
-    def _silent(self, ranks: Sequence[int], seconds: float) -> NoReturn:
+    def _silent(self, ranks: Sequence[int], seconds: float, limit: float) -> NoReturn:
         """None of the ranks computes: one is stopped, or they wait for each other."""
-        stopped = [rank for rank in ranks if state_of(self.workers[rank].pid) in ("T", "t")]
+        here = [rank for rank in ranks if self.workers[rank].is_here]
+        stopped = [rank for rank in here if state_of(self.workers[rank].pid) in ("T", "t")]
         who = f"rank {stopped[0]} is stopped" if stopped else f"none of {self._names(ranks)} computes"
         for rank in stopped or ranks:
             self.entries[rank].fault = "it was stopped" if stopped else "it did not compute"
-        self._end(f"{who}, and no answer has come for {seconds:.0f} s (at most {SILENT:.0f} s are waited)")
+        self._end(f"{who}, and no answer has come for {seconds:.0f} s (at most {limit:.0f} s are waited)")
 
     def _fail(self, rank: int, error: RemoteError | None) -> NoReturn:
         """Blames the rank that failed first: others notice the loss of one, and fail after it."""

@@ -219,16 +219,20 @@ class Part:
         self.lates.append(self._encoded(LATE, Late(promise, self._number(requests), first)))
         if self.turns:
             self._write(self.lates[-1])
+        if self.state == "computes":
+            self._assign()
 
     def completions(self, body: bytes | memoryview) -> list[Completion]:
         """What the process has written. A process that takes the place of another writes some a second
         time."""
-        self.member.failures = 0
-        return [
+        found = [
             Completion(request=self.owed.pop(number), **fields)
             for number, fields in pickle.loads(body)
             if number in self.owed
         ]
+        if found:  # one that ends again and again at the same place writes the same before it
+            self.member.failures = 0
+        return found
 
     def take_turn(self, done: bool) -> None:
         """The process has ended its turn."""
@@ -279,7 +283,12 @@ class Part:
                 self._write(late)
         if self.stream.aborting:  # a process that takes the place of another has not heard of it
             self.abort()
-        self.member.post.assign(self.stream.number, f"write {len(self.owed)} answers")
+        self._assign()
+
+    def _assign(self) -> None:
+        """Says what the process has to do: nothing while it may rightly wait for what was promised."""
+        task = "" if self.promised else f"write {len(self.owed)} answers"
+        self.member.post.assign(self.stream.number, task)
 
     def _write(self, encoded: bytes) -> None:
         if not self.member.write(self.life, encoded):

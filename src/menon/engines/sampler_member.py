@@ -81,13 +81,14 @@ class Member:
     def give(self, weights: Sequence[bytes]) -> str:
         """Sends all weights; returns the fingerprint of what the process then holds. It then waits for
         `adopt`. A process that ends meanwhile is replaced."""
-        self._weights, self._version = weights, None
-        while True:
-            life = self.life
-            if (found := self._copy(life)) is not None:
-                self._fingerprint, self._holder = found, life
-                return found
-            self.replace(life)
+        with self._state:  # a stream that replaces the process meanwhile copies weights too
+            self._weights, self._version = weights, None
+            while True:
+                life = self.life
+                if (found := self._copy(life)) is not None:
+                    self._fingerprint, self._holder = found, life
+                    return found
+                self.replace(life)
 
     def adopt(self, version: int) -> None:
         """Both sides hold the same: the process goes on with these weights under this version."""

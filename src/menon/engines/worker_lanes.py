@@ -166,10 +166,11 @@ class WorkerLane:
             file=sys.stderr,
             flush=True,
         )
-        self.may_restart = self.begun = False
-        self.workers.start_again(self.index)
-        owed, self.requests = list(self.requests.values()), {}
-        self.send(self.packed(0, owed, *self.latest))
+        with self.lock:  # which requests that were waited for are sent under
+            self.may_restart = self.begun = False
+            self.workers.start_again(self.index)
+            owed, self.requests = list(self.requests.values()), {}
+            self.send(self.packed(0, owed, *self.latest))
         return True
 
     def send(self, data: bytes) -> None:
@@ -187,18 +188,22 @@ class WorkerLane:
         """Sends the requests that follow from the next completions. If they must be waited for, a thread
         sends them, in the same order, so that this process can go on."""
 
+        life = self.workers.lives[self.index]
+
         def work() -> None:
+            requests: Sequence[Request] = ()
             try:
                 requests = self.read(following)
-                data = self.packed(count, requests, most, version)
                 message: Settled | BaseException = Settled(len(requests))
             except BaseException as error:
-                data, message = b"", error
+                message = error
             with self.lock:
-                if self.open:
-                    self.workers.put(self.index, message)
-                    if data:
-                        self.send(data)
+                if not self.open:
+                    return
+                self.workers.put(self.index, message)
+                if isinstance(message, Settled):
+                    same = life == self.workers.lives[self.index]  # another process has written nothing yet
+                    self.send(self.packed(count if same else 0, requests, most, version))
 
         self.unsettled += 1
         waits = not all(isinstance(requests, Sequence) for requests in following)

@@ -32,9 +32,9 @@ class WorkerSamplers:
         """Starts the processes. They import their libraries while this process goes on."""
         self.parameters = list(model.parameters())
         self.weights = SharedWeights.of(self.parameters)
-        self.inbox: SimpleQueue[tuple[tuple[int, int], Any]] = SimpleQueue()
-        """Index and life of a worker, and its message, what its lane has put (`WorkerLane.settle`), or None
-        once it has ended."""
+        self.inbox: SimpleQueue[tuple[tuple[int, int | None], Any]] = SimpleQueue()
+        """Index and life of a worker, and its message, or None once it has ended; without a life, what its
+        lane has put (`WorkerLane.settle`)."""
         launch = Spawn("menon.engines.sampler_process:SamplerHandler", environment=ONE_THREAD)
         self.workers = [Worker(launch) for _ in range(count)]
         self.lives = [0] * count
@@ -70,11 +70,12 @@ class WorkerSamplers:
         try:
             self.workers[index].send([name], body)
         except Ended:
-            self.put(index, None)
+            self.inbox.put(((index, self.lives[index]), None))
 
     def put(self, index: int, message: Any) -> None:
-        """Puts a message into the inbox as if the worker had sent it."""
-        self.inbox.put(((index, self.lives[index]), message))
+        """Puts a message of this process about a worker into the inbox; it counts also if another process
+        takes the worker's place."""
+        self.inbox.put(((index, None), message))
 
     def hear(self, waits_for: Callable[[int], bool]) -> tuple[int, Any]:
         """The next message, with the index of its worker. None stands for a process that has ended, and for
@@ -84,7 +85,7 @@ class WorkerSamplers:
         while True:
             with suppress(Empty):
                 (index, life), message = self.inbox.get(timeout=BEAT)
-                if life == self.lives[index]:  # not of a process that was replaced
+                if life in (None, self.lives[index]):  # not of a process that was replaced
                     return index, message
                 continue
             for index, worker in enumerate(self.workers):

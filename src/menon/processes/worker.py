@@ -254,15 +254,13 @@ class Worker:
 
     def close(self) -> None:
         """Kills the process and its children, and frees what belongs to it. `ask` starts another."""
-        if not self.pid:
-            return
         with self._lock:  # after the wait the pid may belong to another process, which `kill` must not hit
             if not self.pid:
                 return
             self.pid = 0
             code = self._finish() or 0
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        self._ended = Ended(how, self._output.last_line())
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            self._ended = Ended(how, self._output.last_line())
 
     def restart(self) -> None:
         self.close()

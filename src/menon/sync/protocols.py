@@ -45,6 +45,6 @@ class Gives(Protocol):
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name, whole tensor) of each weight, by the names of the policy's own model, tied ones once, heads
-        beside the model left out; always in one order. One tensor at a time: a caller that keeps one copies
-        it, and takes all of them or closes the iterator."""
+        beside the model left out; in any order. One tensor at a time: a caller that keeps one copies it, and
+        takes all of them or closes the iterator."""
         ...
