@@ -17,7 +17,7 @@ from menon.processes.worker import START_LIMIT, Spawn, Worker
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(value=1000.0)
-    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: now.value))
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: now.value, time=time.time))
     return now
 
 
@@ -111,7 +111,7 @@ def test_a_worker_without_beats_is_written_down_and_not_judged(monkeypatch, tmp_
         time.sleep(0.05)
     (line,) = json.loads(file.read_text())["workers"]
     assert (line["name"], line["task"]) == ("rank 3", "compute its part of an update")
-    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: 1e9))
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: 1e9, time=time.time))
     assert one.judge() == ""
     one.assign("me", "")
     one.assign("you", "")

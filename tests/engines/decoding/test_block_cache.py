@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -117,6 +118,35 @@ def test_more_rows_keep_what_is_there_and_copy_no_more():
     for row, start in enumerate(starts):
         assert torch.equal(found.start(row, start.shape[3]), start)
     assert not found.start(ROWS, 90).any()
+
+
+def test_what_rows_begin_with_is_held_once_and_goes_with_them():
+    """Of eight rows with a long beginning; a short one, and one of a single row, are copied."""
+    like = torch.zeros(())
+    found = BlockCache(LAYERS, 12, HEADS, D, like, few=False, shares=True)
+    long, short, other = (random(LAYERS, 2, HEADS, length, D).float() for length in (400, 20, 300))
+    found.reserve(512)
+    for rows, start in ((range(8), long), ((8, 9), short), ((10,), other)):
+        found.fill(torch.tensor(rows), start)
+    assert [start.shape[3] for start in found.starts.values()] == [400]
+    assert not found.first_positions(400)[0][:, :, :8].any()  # nothing was copied
+    new = random(LAYERS, 2, 12, HEADS, D).float()
+    for layer, places in enumerate(found.places(torch.full((12,), 400))):
+        found.write(places, *new[layer])
+    whole = torch.cat([long, new[:, :, 7, :, None]], 3)
+    assert torch.equal(found.start(7, 401), whole)
+    assert torch.equal(found.start(7, 100), long[..., :100, :])
+    found.move(torch.tensor([7, 8]), torch.tensor([1, 0]), 401)
+    assert torch.equal(found.start(1, 401), whole)
+    assert torch.equal(found.start(0, 20), short)
+    found.grow(20, 401)
+    assert torch.equal(found.start(1, 401), whole)
+    assert torch.equal(found.start(10, 300), other)
+    found.forget(2)
+    assert len(found.starts) == 1
+    found.begin_anew(np.arange(2))
+    found.forget(2)
+    assert not found.starts
 
 
 def test_results_do_not_depend_on_what_was_here_before():

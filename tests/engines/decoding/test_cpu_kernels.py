@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from helpers import as_large, network_of, slots_of, tiny_model, without_kernels
 from menon.engines.decoder import Affine
-from menon.engines.decoding import block_cache, cpu_kernels, decode_weights, shared_prefix
+from menon.engines.decoding import block_cache, cpu_kernels, decode_weights
 from menon.engines.decoding.block_cache import BlockCache
 from menon.engines.decoding.cpu_kernels import array_of
 from menon.engines.decoding.shared_prefix import SharedPrefixes, by_beginning, taken_together
@@ -80,15 +80,14 @@ def attended(
     """q [n, heads, per head, D] -> scores [n, heads, per head, width] and what was mixed."""
     q = q.transpose(0, 1).contiguous()
     out, scores, rows = torch.empty_like(q), q.new_empty(*q.shape[:3], width), np.arange(len(lengths))
-    runs = taken_together(cache.origin[rows], cache.begun[rows])
-    prefixes = SharedPrefixes(runs, rows, cache.borders, array_of(cache.memory))
+    prefixes = SharedPrefixes(taken_together(cache.origin[rows], cache.starts), len(rows))
     begins = cache.begins[layer]
     where = (prefixes.shared, rows, np.array(lengths) - 1, begins, cache.borders, array_of(cache.memory))
-    prefixes.score(q, begins, scores)
+    prefixes.score(q, layer, scores)
     cpu_kernels.score[cache.memory.dtype](array_of(q), *where, array_of(scores))
     shares = scores.softmax(-1)
     cpu_kernels.mix[cache.memory.dtype](array_of(shares), *where, array_of(out))
-    prefixes.mix(shares, begins, out)
+    prefixes.mix(shares, layer, out)
     return scores.transpose(0, 1), out.transpose(0, 1)
 
 
@@ -107,26 +106,39 @@ def test_attention_is_that_of_each_row_alone(lengths, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_shared_beginning_is_attended_to_for_all_its_rows_at_once(dtype, monkeypatch):
-    """Of two prompts of 600 and 70 positions the first is worth it; numbers are those of rows alone, before
-    and after a row has moved, and for a row that begins anew."""
-    for module in (block_cache, shared_prefix):
-        monkeypatch.setattr(module, "WORTH", 200)
-    cache = BlockCache(2, 6, 3, 20, torch.zeros((), dtype=dtype), few=False)
-    cache.reserve(700)
-    for rows, length in (([0, 2, 4], 600), ([1, 3], 70), ([5], 650)):
-        cache.fill(torch.tensor(rows), random(2, 2, 3, length, 20).to(dtype))
-    rows = by_beginning(cache.origin, cache.begun)
-    assert rows.tolist() == [0, 2, 4, 1, 3, 5]
-    runs = taken_together(cache.origin[rows], cache.begun[rows])
-    assert [(run.begin, run.end, run.length) for run in runs] == [(0, 3, 600)]
-    cache.move(torch.tensor([4, 2]), torch.tensor([0, 1]), 700)  # now 0, 1 and 2 begin with 600
-    lengths, q = [601, 640, 605, 71, 80, 651], random(6, 3, 2, 20)
-    grouped = attended(cache, q, lengths, cache.width(700))
-    cache.begin_anew(np.arange(6))
-    assert not taken_together(cache.origin, cache.begun)
-    alone = attended(cache, q, lengths, cache.width(700))
-    for got, want in zip(grouped, alone, strict=True):
-        torch.testing.assert_close(got, want, atol=2e-6, rtol=0)
+    """Of two prompts of 600 and 70 positions the first is worth it; numbers are those of rows with a copy
+    each, also after rows have moved, and for a single row that is left of a group."""
+    monkeypatch.setattr(block_cache, "WORTH", 200)
+    shared, copied = (
+        BlockCache(2, 6, 3, 20, torch.zeros((), dtype=dtype), few=False, shares=shares)
+        for shares in (True, False)
+    )
+    starts = {(0, 2, 4): 600, (1, 3): 70, (5,): 650}
+    given = {rows: random(2, 2, 3, length, 20).to(dtype) for rows, length in starts.items()}
+    later = random(700, 2, 2, 6, 3, 20).to(dtype)
+    for cache in (shared, copied):
+        cache.reserve(700)
+        for rows, start in given.items():
+            cache.fill(torch.tensor(rows), start)
+        for at in range(600, 700):
+            for layer, places in enumerate(cache.places(torch.full((6,), at))):
+                cache.write(places, *later[at, layer])
+    rows = by_beginning(shared.origin, shared.starts)
+    assert rows.tolist() == [1, 3, 5, 0, 2, 4]
+    runs = taken_together(shared.origin[rows], shared.starts)
+    assert [(run.begin, run.end, run.start.shape[3]) for run in runs] == [(3, 6, 600)]
+    q = random(6, 3, 2, 20)
+    for source, target, lengths in (
+        ([], [], [601, 71, 640, 80, 605, 651]),
+        ([4, 2], [0, 1], [605, 640, 610, 71, 700, 651]),
+        ([5, 3, 5], [0, 1, 2], [651, 80, 690, 71, 605, 700]),
+    ):
+        for cache in (shared, copied):
+            cache.move(torch.tensor(source, dtype=torch.int64), torch.tensor(target, dtype=torch.int64), 700)
+        found = [attended(cache, q, lengths, cache.width(700)) for cache in (shared, copied)]
+        for got, want in zip(*found, strict=True):
+            torch.testing.assert_close(got, want, atol=2e-6, rtol=0)
+    assert [row for row in range(6) if shared.begun[row]] == [4]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -143,8 +155,7 @@ def test_rows_in_two_threads_give_the_same(dtype, monkeypatch):
         return torch.cat([slots.decode(np.arange(n), at[:n] + 6 - n).clone() for n in (6, 5, 1)])
 
     alone = logits()
-    for module in (block_cache, shared_prefix):
-        monkeypatch.setattr(module, "WORTH", 20)
+    monkeypatch.setattr(block_cache, "WORTH", 20)
     together = logits()
     as_large(monkeypatch)
     divided = logits()

@@ -15,8 +15,8 @@ SMALLEST, FEWEST = 32, 256
 LINE = 64
 """Bytes of a cache line."""
 WORTH = 1024
-"""Positions that rows with the same beginning must spare for it to be read for all of them at once: what the
-calls for it cost."""
+"""Positions that rows with the same beginning must spare for it to be held and read once for all of them:
+what the calls for it cost."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,25 @@ class BlockCache:
     """
 
     def __init__(
-        self, layers: int, rows: int, key_heads: int, head_dim: int, like: Tensor, few: bool
+        self,
+        layers: int,
+        rows: int,
+        key_heads: int,
+        head_dim: int,
+        like: Tensor,
+        few: bool,
+        shares: bool = False,
     ) -> None:
         """The cache has the dtype and device of `like`. `few`: few blocks, for a GPU, on which many short
-        operations cost more."""
-        self.shape, self.few = (layers, 2, rows, key_heads), few
+        operations cost more. `shares`: rows that begin alike may have their beginning in `starts` alone
+        (only `CpuStep` reads it there)."""
+        self.shape, self.few, self.shares = (layers, 2, rows, key_heads), few, shares
         self.fills = 0
+        self.starts: dict[int, Tensor] = {}
+        """Beginnings [layers, 2, key_heads, length, head_dim] in fp32, by the `fill` that brought them."""
         self.origin, self.begun = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
-        """[rows] each, on a CPU: the `fill` that a row began with (those of the same one begin alike), and
-        its length; 0 where it is not worth it."""
+        """[rows] each: the `fill` that a row began with, and how many of its positions are in `starts`; 0
+        and 0: none is."""
         self._use(0, like.new_zeros(0, head_dim))
 
     @property
@@ -95,48 +105,61 @@ class BlockCache:
     def grow(self, rows: int, length: int) -> None:
         """Makes room for `rows` rows, more than there are; existing rows keep their first `length` keys and
         values."""
-        before, (layers, two, had, heads) = self.first_positions(length), self.shape
+        since = int(self.begun.min(initial=length))
+        before, (layers, two, had, heads) = self.first_positions(length, since), self.shape
         self.shape = (layers, two, rows, heads)
         each = math.prod(self.shape)
         self._use(self.capacity, zeros(self.capacity * each, self.memory))
-        for old, new in zip(before, self.first_positions(length), strict=True):
+        for old, new in zip(before, self.first_positions(length, since), strict=True):
             new[:, :, :had] = old
         self.origin, self.begun = (np.pad(each, (0, rows - had)) for each in (self.origin, self.begun))
 
     def fill(self, rows: Tensor, start: Tensor) -> None:
         """These rows begin with [layers, 2, key_heads, length, head_dim]."""
-        self.reserve(start.shape[3])
-        blocks = self.first_positions(start.shape[3])
+        length = start.shape[3]
+        self.reserve(length)
+        if self.shares and (len(rows) - 1) * length >= WORTH:
+            self.fills += 1
+            self.starts[self.fills] = start.to(torch.float32, copy=True).contiguous()
+            self.origin[rows.numpy()], self.begun[rows.numpy()] = self.fills, length
+            return
+        blocks = self.first_positions(length)
         for block, part in zip(blocks, start.split([block.shape[4] for block in blocks], 3), strict=True):
             block[:, :, rows] = part[:, :, None]
-        if rows.device.type == "cpu":
-            self.fills += 1
-            worth = (len(rows) - 1) * start.shape[3] >= WORTH
-            self.origin[rows.numpy()], self.begun[rows.numpy()] = self.fills, start.shape[3] * worth
+        self.begin_anew(rows.cpu().numpy())
 
     def begin_anew(self, rows: np.ndarray) -> None:
-        """These rows begin with nothing."""
-        self.begun[rows] = 0
+        """These rows share no beginning."""
+        self.origin[rows] = self.begun[rows] = 0
+
+    def forget(self, rows: int) -> None:
+        """Drops the beginnings that none of the first rows has."""
+        if self.starts:
+            needed = set(self.origin[:rows].tolist())
+            self.starts = {fill: start for fill, start in self.starts.items() if fill in needed}
 
     def start(self, row: int, length: int) -> Tensor:
         """A copy of the keys and values of a row."""
-        return torch.cat([block[:, :, row] for block in self.first_positions(length)], 3)
+        found = torch.cat([block[:, :, row] for block in self.first_positions(length)], 3)
+        if begun := self.begun[row]:
+            found[..., :begun, :] = self.starts[self.origin[row]][..., :length, :]
+        return found
 
     def move(self, source: Tensor, target: Tensor, length: int) -> None:
         """Row source[i] takes the place of row target[i]; none of them is longer than that."""
-        for block in self.first_positions(length):
+        into, out = target.cpu().numpy(), source.cpu().numpy()
+        for block in self.first_positions(length, int(self.begun[out].min(initial=length))):
             block[:, :, target] = block[:, :, source]
-        if source.device.type == "cpu":
-            into, out = target.numpy(), source.numpy()
-            self.origin[into], self.begun[into] = self.origin[out], self.begun[out]
+        self.origin[into], self.begun[into] = self.origin[out], self.begun[out]
 
-    def first_positions(self, length: int) -> list[Tensor]:
-        """The blocks that hold the first `length` positions, as views."""
+    def first_positions(self, length: int, since: int = 0) -> list[Tensor]:
+        """The blocks that hold the first `length` positions, as views; without those that end at or before
+        `since`."""
         begins = accumulate(self.sizes, initial=0)
         return [
             block[..., : length - begin, :]
             for block, begin in zip(self.blocks, begins, strict=False)
-            if begin < length
+            if begin < length and begin + block.shape[4] > since
         ]
 
     def view(self, mask: Tensor, rows: Tensor | None = None) -> View:

@@ -170,16 +170,3 @@ def mix(shares, shared, rows, position, begins, borders, memory, out):
                         value, weight = memory[begin + t], share[first + t]
                         for j in range(size):
                             total[j] += weight * wide(value[j])
-
-
-@compiled
-def read(row, begins, borders, memory, out):
-    """The first keys or values of a row -> `out` [key_heads, length, D] in fp32; `begins` [blocks]."""
-    key_heads, length, size = out.shape
-    for block in range(len(begins)):
-        first, positions = borders[block], borders[block + 1] - borders[block]
-        for head in range(key_heads):
-            begin = begins[block] + (row * key_heads + head) * positions
-            for t in range(min(positions, length - first)):
-                for j in range(size):
-                    out[head, first + t, j] = wide(memory[begin + t, j])

@@ -25,10 +25,8 @@ fewer, handing it over takes longer."""
 class CpuStep:
     """A decoding step on one cache and on the current weight tensors, whose values may change."""
 
-    def __init__(self, ready: Ready, cache: BlockCache, tables: tuple[Tensor, Tensor], fixed: bool) -> None:
-        """`tables`: cosines and sines of all positions, as of `decoder.rotary`. `fixed`: rows are computed
-        as they lie, none with another."""
-        self.fixed = fixed
+    def __init__(self, ready: Ready, cache: BlockCache, tables: tuple[Tensor, Tensor]) -> None:
+        """`tables`: cosines and sines of all positions, as of `decoder.rotary`."""
         self.decoder, self.steps, self.head, self.cache = ready.decoder, ready.steps, ready.head, cache
         self.dtype = self.decoder.embedding.dtype
         self.kernels = tuple(kernel[self.dtype] for kernel in (add_rms_norm, place, score, mix))
@@ -52,7 +50,8 @@ class CpuStep:
         """Tokens and positions [n], all below `width` -> logits [n, V], in the dtype of the weights."""
         decoder, eps, cache, norm = self.decoder, self.eps, self.cache, self.kernels[0]
         n = len(token)
-        rows = np.arange(n) if self.fixed else by_beginning(cache.origin[:n], cache.begun[:n])
+        cache.forget(n)
+        rows = by_beginning(cache.origin[:n], cache.starts)
         x = F.embedding(torch.from_numpy(token[rows]), decoder.embedding).to(decoder.norm.dtype)
         most = rounded(n) if self.packed else n
         wide = decoder.heads * decoder.head_dim
@@ -63,15 +62,15 @@ class CpuStep:
             Part(self, part, rows[part], position[rows[part]], width, seen) for part in slices(n, threads)
         ]
         change = normed[:0]
-        for step, begins, (attention_norm, qk_norm, mlp_norm) in zip(
-            self.steps, cache.begins, self.norms, strict=True
+        for layer, (step, (attention_norm, qk_norm, mlp_norm)) in enumerate(
+            zip(self.steps, self.norms, strict=True)
         ):
             norm(residual, change, attention_norm, eps, normed)
             qkv = step.qkv(h).view(most, -1, decoder.head_dim)
             if len(parts) == 1:
-                parts[0].attend(qkv, qk_norm, begins)
+                parts[0].attend(layer, qkv, qk_norm)
             else:
-                in_threads(lambda part: part.attend(qkv, qk_norm, begins), parts)  # noqa: B023 (it waits)
+                in_threads(lambda part: part.attend(layer, qkv, qk_norm), parts)  # noqa: B023 (it waits)
             change = array_of(step.output(seen))
             norm(residual, change, mlp_norm, eps, normed)
             change = array_of(step.down(step.inner(h)))
@@ -101,23 +100,21 @@ class Part:
         self.scores, self.mixed = self.q.new_empty(*self.q.shape[:3], width), torch.empty_like(self.q)
         self.arrays = tuple(array_of(each) for each in (self.q, self.scores, self.mixed))
         self.out = out[part].view(n, *self.mixed.transpose(0, 1).shape[1:])
-        borders = step.cache.borders
-        runs = [] if step.fixed else taken_together(step.cache.origin[rows], step.cache.begun[rows])
-        self.prefixes = SharedPrefixes(runs, rows, borders, step.memory)
-        self.before, self.after = (rows, position), (borders, step.memory)
+        self.prefixes = SharedPrefixes(taken_together(step.cache.origin[rows], step.cache.starts), n)
+        self.rows, self.position = rows, position
 
-    def attend(self, qkv: Tensor, qk_norm: np.ndarray, begins: np.ndarray) -> None:
-        """Of a layer: writes keys and values of `qkv` [n, heads + 2 * key_heads, D], and attends."""
-        step, prefixes = self.step, self.prefixes
+    def attend(self, layer: int, qkv: Tensor, qk_norm: np.ndarray) -> None:
+        """Writes keys and values of `qkv` [n, heads + 2 * key_heads, D] of a layer, and attends."""
+        step, prefixes, cache = self.step, self.prefixes, self.step.cache
         _, place, score, mix = step.kernels
         queries, scores, sums = self.arrays
-        where = (*self.before, begins, *self.after)
+        where = (self.rows, self.position, cache.begins[layer], cache.borders, step.memory)
         place(array_of(qkv[self.part]), qk_norm, step.eps, step.cos, step.sin, queries, *where)
-        prefixes.score(self.q, begins, self.scores)
+        prefixes.score(self.q, layer, self.scores)
         score(queries, prefixes.shared, *where, scores)
         shares = self.scores.softmax(-1)
         mix(shares.numpy(), prefixes.shared, *where, sums)
-        prefixes.mix(shares, begins, self.mixed)
+        prefixes.mix(shares, layer, self.mixed)
         self.out.copy_(self.mixed.transpose(0, 1))
 
 

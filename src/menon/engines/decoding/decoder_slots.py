@@ -41,7 +41,8 @@ class DecoderSlots:
         self.decoder = self.ready.decoder
         self.cpu_step: CpuStep | None = None
         few, like = self.device.type == "cuda", self.decoder.norm.to(cache_dtype(decoder))
-        self.cache = BlockCache(len(decoder.layers), slots, decoder.key_heads, decoder.head_dim, like, few)
+        shape = (len(decoder.layers), slots, decoder.key_heads, decoder.head_dim)
+        self.cache = BlockCache(*shape, like, few, self.has_kernels and not fixed)
         self._grown()
 
     @torch.inference_mode()
@@ -81,7 +82,7 @@ class DecoderSlots:
     def _cpu_step(self) -> CpuStep | None:
         if not self.has_kernels:
             return None
-        return CpuStep(self.ready, self.cache, (self.cos[:, 0], self.sin[:, 0]), self.fixed)
+        return CpuStep(self.ready, self.cache, (self.cos[:, 0], self.sin[:, 0]))
 
     @torch.inference_mode()
     def prefill(self, ids: Tensor, lengths: list[int]) -> list[Tensor]:
@@ -233,4 +234,5 @@ def renewed(slots: DecoderSlots | None, decoder: Decoder, places: int, fixed: bo
     if slots is None or slots.slots < places:
         return DecoderSlots(decoder, places, fixed)
     slots.refresh()
+    slots.cache.forget(0)
     return slots
