@@ -147,6 +147,11 @@ def test_another_word_is_refused(elsewhere, capsys):
         ),
         ({"placement": {"kind": "ray", "address": "10.0.0.1:6379"}}, ["joins the Ray cluster 10.0.0.1:6379"]),
         ({"control": {"tracker": "wandb"}}, ["reports to wandb"]),
+        ({"reward": {"kind": "mix", "parts": {"format": 0.2, "r/s.py:score": 1}}}, ["runs r/s.py:score"]),
+        (
+            {"environment": {"kind": "python", "sandbox": "limits_only"}},
+            ["runs programs of its model with limits only"],
+        ),
         ({"placement": {"kind": "ray", "address": ""}, "control": {"tracker": None}}, []),
         (
             {

@@ -41,11 +41,17 @@ def named_in(tree: Any) -> Iterator[Named]:
     elif isinstance(tree, Sequence) and not isinstance(tree, str):
         for value in tree:
             yield from named_in(value)
-    elif isinstance(tree, str) and REFERENCE.fullmatch(tree) and not tree.startswith("hub:"):
-        file = file_named(tree)
-        where = f" ({file})" if file is not None and str(file) not in tree else ""
-        place = ("code", str(file or tree))
-        yield Named(f"runs {tree}{where}", digest(*place), digest(*place, source_hash(tree)))
+    elif isinstance(tree, str):
+        yield from of_text(tree)
+
+
+def of_text(text: str) -> Iterator[Named]:
+    """The code that a text names, if it does; also as the name of a setting, as in the parts of a mix."""
+    if REFERENCE.fullmatch(text) and not text.startswith("hub:"):
+        file = file_named(text)
+        where = f" ({file})" if file is not None and str(file) not in text else ""
+        place = ("code", str(file or text))
+        yield Named(f"runs {text}{where}", digest(*place), digest(*place, source_hash(text)))
 
 
 OUTSIDE = {
@@ -64,9 +70,12 @@ def of_table(table: Mapping[str, Any]) -> Iterator[Named]:
     for (kind, name), does in OUTSIDE.items():
         if table.get("kind") == kind and (value := table.get(name)):
             yield by_itself(does.format(value), kind, str(value))
+    if (sandbox := table.get("sandbox")) == "limits_only":
+        yield by_itself("runs programs of its model with limits only", "sandbox", sandbox)
     if tracker := table.get(TRACKERS):
         yield by_itself(f"reports to {tracker}", TRACKERS, str(tracker))
     for name, value in table.items():
+        yield from of_text(name)
         if isinstance(value, str) and "://" in value:
             key = str(table.get("key_variable", KEY if name == "url" else ""))
             with_key = f"with the key in {key}" if key else "without a key"
