@@ -137,7 +137,7 @@ def test_an_old_ray_is_named_with_its_remedy(version, monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     config = changed(recipe("grpo"), SMALL, {"placement": "ray"})
     with pytest.raises(
-        UserError, match=rf"needs Ray 2\.52 or newer, and {version} is installed.*pip install -U"
+        UserError, match=rf"needs Ray 2\.52 or newer, and {version} is installed.*by pip install .*\[ray\]'"
     ):
         check_before(config, lambda note: None)
 
