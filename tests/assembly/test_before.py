@@ -145,6 +145,10 @@ def test_an_old_ray_is_named_with_its_remedy(version, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        (
+            {"placement": "ray", "sampler": {"kind": "vllm", "python": "/nowhere"}},
+            r"this run has neither \(sampler=vllm, ranks=1\); set ranks=2 or more",
+        ),
         ({"samplers": 1, "colocated": True, "staleness": 2}, "take turns; set staleness=0"),
         ({"ranks": 4, "device": "cuda"}, "no GPU here; use device=cpu"),
         ({"max_new_tokens": 1000}, "context of 256 tokens leaves no room for a question before 1000 new"),

@@ -52,10 +52,6 @@ def check_before(source: OnlineSource, engine: Engine) -> None:
     if isinstance(setting, Builtin):
         return
     name = f"sampler={setting.kind}"
-    if engine.num_samplers:
-        raise UserError(
-            f"samplers and placement=ray are about the built-in sampler; leave them out, or leave {name} out"
-        )
     if engine.fixed_slots:
         raise UserError(f"fixed_slots=true needs the built-in sampler; leave it out, or leave {name} out")
     if engine.dtype not in DTYPES:
