@@ -22,15 +22,16 @@ def join(
     limit = timedelta(seconds=seconds)
     store = store or TCPStore(LOOPBACK, port, is_master=False, timeout=limit, wait_for_workers=False)
     shared = PrefixStore(token, store)
+    gloo: Any = ProcessGroupGloo  # its types lack the options
     options: Any
     if backend == "nccl":
         os.environ |= loopback_only()  # NCCL takes its interface from there alone
         options = torch.distributed.ProcessGroupNCCL.Options()
         options._timeout = limit
         return torch.distributed.ProcessGroupNCCL(shared, rank, size, options)
-    options = ProcessGroupGloo._Options()
-    options._timeout, options._devices = limit, [ProcessGroupGloo.create_device(hostname=LOOPBACK)]
-    return ProcessGroupGloo(shared, rank, size, options)
+    options = gloo._Options()
+    options._timeout, options._devices = limit, [gloo.create_device(hostname=LOOPBACK)]
+    return gloo(shared, rank, size, options)
 
 
 class Broadcast:
@@ -38,7 +39,7 @@ class Broadcast:
 
     def __init__(self, workers: int, backend: str = "gloo", seconds: float = 60) -> None:
         host = Host()
-        self.meeting = {
+        self.meeting: dict[str, Any] = {
             "port": host.meeting.port,
             "token": host.meeting.token,
             "size": workers + 1,
