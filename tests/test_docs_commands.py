@@ -197,7 +197,9 @@ def test_lines_are_found():
     assert len(LINES) > 150
     assert {"README.md", "docs/real_models.md", "docs/tasks.md", "docs/algorithms/grpo.md"} <= pages
     assert {"help", "explain.py"} <= pages
-    assert any("tracker=tensorboard" in line for _, line in LINES)  # of three lines, joined
+    assert any(
+        "out=runs/gsm8k" in line and "tokens_per_forward" in line for _, line in LINES
+    )  # of three, joined
 
 
 # Settings that are named

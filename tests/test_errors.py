@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from menon import errors
-from menon.errors import pip_install
+from menon.errors import pip_install, pip_install_alone
 
 WHEEL = "file:///a%20b/menon-0.1.0-py3-none-any.whl"
 
@@ -54,6 +54,9 @@ def test_an_extra_is_installed_from_where_the_package_came(origin, checkout, com
     assert pip_install("eval") == command.replace("ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert pip_install("eval") == command.replace("ROOT", ".")
+    source = command.removeprefix("pip install ").removeprefix("-e ").strip("'").replace("[eval]", "")
+    source = source.removeprefix("menon @ ").replace("ROOT", str(tmp_path))
+    assert pip_install_alone() == f"pip install --no-deps '{source}'"
 
 
 def test_this_checkout_is_named():

@@ -52,7 +52,8 @@ class VLLM:
     one; broadcast: over gloo between CPUs; nccl: the same between GPUs; ipc: as
     memory of a GPU that both use."""
     cache_gib: float | None = None
-    """GiB for its keys and values; null: a quarter of the free memory, at most 8."""
+    """GiB for its keys and values; null: a quarter of what is free beside its weights, at most
+    8."""
     arguments: FreeSettings = field(default_factory=dict)
     """Further arguments of vLLM's engine, by its own names, like enforce_eager."""
 

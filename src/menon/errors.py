@@ -133,8 +133,22 @@ def offline_by(also: str) -> str:
 
 
 def pip_install(extra: str) -> str:
-    """The command that installs an extra of this package from where the package itself came: a checkout, a
-    file, an address, or else an index."""
+    """The command that installs an extra of this package from where the package itself came."""
+    source, editable = came_from()
+    if isinstance(source, str):
+        return f"pip install 'menon[{extra}]{f' @ {source}' if source else ''}'"
+    folder = "." if source == Path.cwd() else source
+    return f"pip install {'-e ' if editable else ''}'{folder}[{extra}]'"
+
+
+def pip_install_alone() -> str:
+    """The command that installs this package without its requirements, in an environment elsewhere."""
+    return f"pip install --no-deps '{came_from()[0] or 'menon'}'"
+
+
+def came_from() -> tuple[Path | str, bool]:
+    """Where this package came from: the folder of a checkout, or the address of a file or repository; "" for
+    an index. And whether it is installed as editable."""
     from importlib import metadata  # takes longer to load than help takes to print
     from urllib.parse import unquote, urlsplit
 
@@ -144,13 +158,10 @@ def pip_install(extra: str) -> str:
     except metadata.PackageNotFoundError:
         origin = {}
     url, folder = str(origin.get("url", "")), origin.get("dir_info")
+    editable = bool(folder and folder.get("editable"))
     if (checkout / "pyproject.toml").is_file():
-        source = checkout
-    elif folder is not None:
-        source = Path(unquote(urlsplit(url).path))
-    else:
-        version_control = origin.get("vcs_info", {}).get("vcs")
-        at = f" @ {version_control + '+' if version_control else ''}{url}" if url else ""
-        return f"pip install 'menon[{extra}]{at}'"
-    editable = "-e " if folder and folder.get("editable") else ""
-    return f"pip install {editable}'{'.' if source == Path.cwd() else source}[{extra}]'"
+        return checkout, editable
+    if folder is not None:
+        return Path(unquote(urlsplit(url).path)), editable
+    version_control = origin.get("vcs_info", {}).get("vcs")
+    return f"{version_control}+{url}" if version_control else url, False

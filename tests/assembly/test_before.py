@@ -137,7 +137,7 @@ def test_an_old_ray_is_named_with_its_remedy(version, monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     config = changed(recipe("grpo"), SMALL, {"placement": "ray"})
     with pytest.raises(
-        UserError, match=rf"needs Ray 2\.52 or newer, and {version} is installed.*pip install -U"
+        UserError, match=rf"needs Ray 2\.52 or newer, and {version} is installed.*by pip install .*\[ray\]'"
     ):
         check_before(config, lambda note: None)
 
@@ -145,6 +145,10 @@ def test_an_old_ray_is_named_with_its_remedy(version, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        (
+            {"placement": "ray", "sampler": {"kind": "vllm", "python": "/nowhere"}},
+            r"this run has neither \(sampler=vllm, ranks=1\); set ranks=2 or more",
+        ),
         ({"samplers": 1, "colocated": True, "staleness": 2}, "take turns; set staleness=0"),
         ({"ranks": 4, "device": "cuda"}, "no GPU here; use device=cpu"),
         ({"max_new_tokens": 1000}, "context of 256 tokens leaves no room for a question before 1000 new"),

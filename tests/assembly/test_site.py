@@ -6,7 +6,7 @@ import torch
 from menon.assembly import site
 from menon.assembly.site import Site, check_processes
 from menon.config import changed
-from menon.engine_settings import Engine, OnRay, OpenAI, ThisMachine
+from menon.engine_settings import VLLM, Engine, OnRay, OpenAI, ThisMachine
 from menon.errors import UserError
 from menon.processes.forkserver import Forkserver
 from menon.recipes.grpo import grpo
@@ -69,8 +69,48 @@ def test_on_this_machine_samplers_are_forked_and_ranks_are_left_to_their_host():
     found.close()
 
 
-def test_a_run_without_processes_to_place_is_told():
-    with pytest.raises(UserError, match="placement=ray has no process to place"):
-        Site(Engine(placement=OnRay()), samplers=0)
+VLLM_HERE, VLLM_THERE = VLLM(python="/opt/vllm/bin/python"), VLLM(server="http://127.0.0.1:1")
+SERVER = OpenAI(server="http://127.0.0.1:1/v1")
+
+
+@pytest.mark.parametrize(
+    ("engine", "writes", "why"),
+    [
+        (Engine(placement=OnRay(), sampler=VLLM_HERE), True, r"sampler=vllm, ranks=1"),
+        (Engine(placement=OnRay("10.0.0.1:6379"), sampler=VLLM_HERE), True, r"sampler=vllm, ranks=1"),
+        (Engine(placement=OnRay(), sampler=VLLM_THERE), True, r"sampler=vllm, ranks=1"),
+        (Engine(placement=OnRay(), sampler=SERVER), True, r"sampler=openai, ranks=1"),
+        (Engine(placement=OnRay(), sampler=SERVER), False, r"it writes no text, ranks=1"),
+        (Engine(placement=OnRay()), False, r"it writes no text, ranks=1"),
+        (Engine(placement=OnRay(), colocated=True), False, r"it writes no text, ranks=1"),
+    ],
+)
+def test_a_run_that_ray_has_nothing_to_place_of_is_told(engine, writes, why):
+    words = rf"the built-in sampler, and this run has neither \({why}\); set ranks=2 or more, or leave plac"
+    with pytest.raises(UserError, match=words):
+        check_processes(engine, writes)
+
+
+@pytest.mark.parametrize(
+    ("engine", "writes"),
+    [
+        (Engine(placement=OnRay()), True),
+        (Engine(placement=OnRay(), samplers=3), True),
+        (Engine(placement=OnRay(), samplers=1, colocated=True), True),
+        (Engine(placement=OnRay(), ranks=2), True),
+        (Engine(placement=OnRay(), ranks=2), False),
+        (Engine(placement=OnRay(), ranks=2, sampler=VLLM_HERE), True),
+        (Engine(placement=OnRay(), ranks=2, sampler=SERVER), True),
+        (Engine(sampler=VLLM_HERE), True),
+        (Engine(samplers=2), True),
+        (Engine(ranks=2), False),
+        (Engine(), False),
+    ],
+)
+def test_a_run_with_processes_to_place_or_without_ray_goes_on(engine, writes):
+    check_processes(engine, writes)
+
+
+def test_a_run_that_writes_no_text_is_told_of_samplers():
     with pytest.raises(UserError, match="writes no text, so samplers=2 has nothing to do"):
-        check_processes(Engine(samplers=2))
+        check_processes(Engine(samplers=2), writes=False)

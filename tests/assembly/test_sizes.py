@@ -142,12 +142,18 @@ def test_the_simplest_layout_that_fits():
     assert sizes.ways(SHAPES["Qwen/Qwen3-235B-A22B"], gpu, 64) == 16  # 470 GB, at most 36 on each
 
 
+GRANTED = "with dtype=bfloat16 checkpointing=true"
+"""What the formulas take for granted, whatever a run has set."""
+
+
 def test_what_is_printed(capsys):
     words = ["explain", "grpo", "threads=1", "max_new_tokens=2048"]
     assert main([*words, "model=Qwen/Qwen2.5-7B", "gpus=8"]) == 0
     text = capsys.readouterr().out
     assert "on 8 x H100 SXM, by formula" in text
-    assert "ranks=8: 256 answers at a time and 8,192 tokens a pass on each GPU" in " ".join(text.split())
+    assert f"ranks=8, {GRANTED}: 256 answers at a time and 8,192 tokens a pass on each GPU" in " ".join(
+        text.split()
+    )
     assert "sampler's weights 14.2" in " ".join(text.split())
     assert main([*words, "model=Qwen/Qwen2.5-32B", "gpu=a100"]) == 0
     assert "does not fit: " in capsys.readouterr().out
@@ -155,7 +161,7 @@ def test_what_is_printed(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "rank 4: 40,960 numbers learn, 4.62% of the model's number" in text
     assert "set learning_rate=0.003, or keep it to compare" in text
-    assert "ranks=2 adapter.rank=4: 256 answers" in text
+    assert f"ranks=2 adapter.rank=4, {GRANTED}: 256 answers" in text
     assert main([*words, "gpus=none"]) == 2
     assert main([*words, "gpu=h10"]) == 2
     assert "there is no formula for gpu=h10; there are rtx4090, a100, h100, h200" in capsys.readouterr().err
@@ -219,7 +225,7 @@ def test_rows_of_one_gpu_are_what_the_command_says(page, capsys):
         if settings == "does not fit":
             assert f"does not fit: {gib.removesuffix(' or more')} GiB on each at least" in text
             continue
-        assert f"layout {settings.strip('`')}: " in text
+        assert f"layout {settings.strip('`')}, {GRANTED}: " in text
         assert f"memory {gib} GiB on each" in text
         assert f"; {speed} tokens written a second" in text
         seconds = float(text.partition(" a step ")[2].split()[0])

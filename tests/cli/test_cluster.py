@@ -48,7 +48,10 @@ def test_the_first_host_is_the_head_and_the_others_join_it(host, tmp_path, capsy
 @pytest.mark.parametrize(
     ("says", "sentence"),
     [
-        ("/x/python: No module named ray", r"^two has no Ray; install it by `env HOST=two .* pip install"),
+        (
+            "/x/python: No module named ray",
+            r"^two has no Ray; install it by `env HOST=two .* pip install 'ray>=2\.52'`$",
+        ),
         ("port 6379 is already in use", r"^something uses port 6379 of two"),
         ("the sky fell", r"^Ray did not start on two \(the sky fell\)"),
     ],

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from engines import CONTEXT, V
 from helpers import prompt, tiny_model, tiny_tokenizer
+from menon import errors
 from menon.assembly.engine_samplers import check_before
 from menon.assembly.scored import scored
 from menon.assembly.server_samplers import check_asked, check_tokenizer, probes, reload
@@ -252,6 +253,14 @@ def test_weights_of_a_vllm_server_are_carried_and_proved(address, made, tmp_path
     with pytest.raises(RuntimeError, match=r"1 of \d+ tensors differ; the first, 'model\.norm\.weight'"):
         channel.publish(3)
     assert one.version == 1
+    one.close()
+
+
+def test_a_vllm_server_without_our_package_is_told_what_to_install():
+    one = sampler_at("http://127.0.0.1:9", VLLMServer)
+    with pytest.raises(UserError, match=r"cannot be changed: .* in its environment, and start it") as error:
+        one.ready()
+    assert f"; `pip install --no-deps '{Path(errors.__file__).parents[2]}'` in" in str(error.value)
     one.close()
 
 

@@ -15,6 +15,7 @@ from menon.assembly.engine_samplers import (
     check_adapter,
     check_before,
     check_room,
+    environment_of,
     room_for,
     write_frozen,
 )
@@ -104,6 +105,7 @@ def test_memory_and_arguments_follow_from_the_run():
     assert "enable_lora" not in made
     broadcast = arguments_of(VLLM(python="x", weights="broadcast"), Engine(), model, 1)
     assert broadcast["weight_transfer_config"] == {"backend": "menon"}
+    assert environment_of(Engine(), model.device)["GLOO_SOCKET_IFNAME"].startswith("lo")
 
 
 def test_room_for_an_adapter_is_the_smallest_that_holds_it():

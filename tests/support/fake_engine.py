@@ -113,7 +113,7 @@ class FakeEngine:
             self.put(load_file(file))
 
     def meet(self, meeting: dict[str, Any]) -> None:
-        self.group = join(1, *(meeting[name] for name in ("host", "port", "size", "backend", "seconds")))
+        self.group = join(1, **meeting)
 
     def receive(self, names: list[str], dtypes: list[str], shapes: list[list[int]]) -> int:
         tensors = {}

@@ -16,6 +16,7 @@ from menon.assembly.derived import (
 from menon.assembly.memory import OWN, Needs, Process, processes
 from menon.assembly.models import device_of, model_name
 from menon.assembly.server_samplers import check_tokenizer
+from menon.assembly.site import check_processes
 from menon.base import BASES
 from menon.columns import check_sampler
 from menon.config import OnlineSource, Policy, RunConfig, setup_of
@@ -45,6 +46,7 @@ def check_before(config: RunConfig, notify: Callable[[str], None]) -> None:
         raise UserError(
             "with colocated=true samplers and learner take turns; set staleness=0, or leave it out"
         )
+    check_processes(engine, config.asks)
     if isinstance(engine.placement, OnRay):
         ray_cluster.check(engine.placement.address, engine.placement.interface)
     if engine.ranks > 1:

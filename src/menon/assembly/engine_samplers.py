@@ -25,6 +25,7 @@ from menon.engines.engine_sampler import EngineSampler
 from menon.engines.hf_models import end_token_ids
 from menon.engines.limits import rows_of
 from menon.engines.machine import free_bytes
+from menon.engines.rank_group import loopback_only
 from menon.engines.vllm_sampler import VLLMSampler
 from menon.errors import UserError
 from menon.sync.by_adapter import ByAdapter
@@ -51,10 +52,6 @@ def check_before(source: OnlineSource, engine: Engine) -> None:
     if isinstance(setting, Builtin):
         return
     name = f"sampler={setting.kind}"
-    if engine.num_samplers:
-        raise UserError(
-            f"samplers and placement=ray are about the built-in sampler; leave them out, or leave {name} out"
-        )
     if engine.fixed_slots:
         raise UserError(f"fixed_slots=true needs the built-in sampler; leave it out, or leave {name} out")
     if engine.dtype not in DTYPES:
@@ -215,6 +212,7 @@ def environment_of(engine: Engine, device: torch.device) -> dict[str, str]:
     usual = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # our process is the engine's: a step is ours to begin
         "VLLM_NO_USAGE_STATS": "1",
+        **loopback_only(),  # its own groups have one process
         # Its warnings are about what is chosen here: our own process, no tokenizer, no Triton on a CPU.
         "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
         "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore"),

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from menon.assembly.models import host_of, saved_dtypes, start_of, with_teacher
 from menon.assembly.ranks import host_on_ranks
 from menon.assembly.samplers import channel_of, sampler_of
-from menon.assembly.site import Site, check_processes
+from menon.assembly.site import Site
 from menon.config import Control, Models, Objective, RunConfig
 from menon.engine_settings import Engine
 from menon.engines import lora
@@ -130,7 +130,6 @@ def place_without_sampler(
     notify: Callable[[str], None] = lambda sentence: None,
 ) -> Unwritten:
     """The same for a run that writes no text."""
-    check_processes(engine)
     model, tokenizer, origin = start_of(models, engine, control.seed)
     with ExitStack() as undo:
         site = undo.enter_context(Site(engine, 0, Layout(Path(control.out)).workers))

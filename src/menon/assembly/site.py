@@ -35,11 +35,6 @@ class Site:
             bundles = [bundle(engine.device, self.threads(self.samplers))] * self.samplers
             if self.ranks > 1:
                 bundles += [bundle(engine.device, self.threads(self.ranks))] * self.ranks
-            if not bundles:
-                raise UserError(
-                    "placement=ray has no process to place: this run writes no text and has ranks=1; set "
-                    "ranks, or leave placement out"
-                )
             name, where = f"menon-{os.getpid()}-{next(NUMBERS)}", engine.placement
             self.cluster = RayCluster(
                 name, bundles, where.address, where.interface, spread=not engine.colocated
@@ -93,9 +88,17 @@ def environment(threads: int) -> dict[str, str]:
     return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
-def check_processes(engine: Engine) -> None:
-    """UserError where a run that writes no text is given samplers."""
-    if engine.samplers is not None:
+def check_processes(engine: Engine, writes: bool) -> None:
+    """UserError where a run is given samplers and writes no text, or Ray is to place it and it has no process
+    that Ray places."""
+    if engine.samplers is not None and not writes:
         raise UserError(
             f"this run writes no text, so samplers={engine.samplers} has nothing to do; leave it out"
+        )
+    placed = engine.ranks > 1 or (writes and engine.num_samplers)
+    if isinstance(engine.placement, OnRay) and not placed:
+        why = f"sampler={engine.sampler.kind}" if writes else "it writes no text"
+        raise UserError(
+            f"placement=ray places ranks and the built-in sampler, and this run has neither ({why}, "
+            "ranks=1); set ranks=2 or more, or leave placement out"
         )

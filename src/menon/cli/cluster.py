@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from menon.cli.words import understand
+from menon.engines.ray_cluster import OLDEST
 from menon.errors import UserError
 
 REACH = "ssh -o BatchMode=yes -o ConnectTimeout=10 {host}"
@@ -50,8 +51,8 @@ def cluster(words: Sequence[str]) -> int:
     by which the others reach it.
 
     `reach` is the command that runs another one on a host (default: ssh without questions), `python` the
-    interpreter there, with menon[ray] (default: the path of this one), `port` that of the head (6379), `cpus`
-    how many a host offers (default: all), `head_cpus` those of the head.
+    interpreter there, with Menon and Ray (default: the path of this one), `port` that of the head (6379),
+    `cpus` how many a host offers (default: all), `head_cpus` those of the head.
 
     There is no dashboard. Ray asks for the token in ~/.ray/auth_token, which is copied to each host; who has
     it can run code on all of them, and nothing is encrypted (SECURITY.md).
@@ -134,9 +135,9 @@ def run(host: Host, settings: dict[str, str], words: list[str], stdin: str = "")
 
 def advice(host: Host, reach: Sequence[str], python: str, port: str, said: str) -> str:
     """Why Ray did not start, by what was printed, and what to do."""
-    again = shlex.join(reach)
+    again, oldest = shlex.join(reach), ".".join(map(str, OLDEST))
     if "No module named" in said and "ray" in said:
-        return f"{host.name} has no Ray; install it by `{again} {python} -m pip install 'menon[ray]'`"
+        return f"{host.name} has no Ray; install it by `{again} {python} -m pip install 'ray>={oldest}'`"
     if "already" in said or "in use" in said.lower():
         return (
             f"something uses port {port} of {host.name}, or Ray runs there already; set port= to another "
@@ -145,5 +146,5 @@ def advice(host: Host, reach: Sequence[str], python: str, port: str, said: str) 
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     last = lines[-1] if lines else "it said nothing"
     if "No such file" in said and python in said:
-        return f"{host.name} has no {python}; set python= to the interpreter there that has menon[ray]"
+        return f"{host.name} has no {python}; set python= to the interpreter there that has Menon and Ray"
     return f"Ray did not start on {host.name} ({last[:300]}); look there, by `{again}`"

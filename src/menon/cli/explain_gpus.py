@@ -72,8 +72,8 @@ def too_large(shape: "Shape", simplest: "Layout", work: "Work", gpu: "Gpu") -> s
 
 def layout_in_words(layout: "Layout") -> str:
     return (
-        f"{layout.words()}: {layout.slots} answers at a time and {layout.tokens_per_forward:,} tokens a pass "
-        "on each GPU"
+        f"{layout.words()}, with dtype=bfloat16 checkpointing=true: {layout.slots} answers at a time and "
+        f"{layout.tokens_per_forward:,} tokens a pass on each GPU"
     )
 
 

@@ -7,7 +7,7 @@ from menon import threads
 from menon.assembly.run import use
 from menon.cli.words import NO_OPTION, understand
 from menon.cli.workbench import address_of, listening, token_for
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.serve.config import ServeConfig
 from menon.settings import read
 
@@ -26,7 +26,7 @@ def serve(words: Sequence[str]) -> int:
 
         from menon.serve.app import create
     except ModuleNotFoundError as error:
-        raise UserError(f"serve needs {error.name}; type `pip install 'menon[workbench]'`") from None
+        raise UserError(f"serve needs {error.name}; install it by {pip_install('workbench')}") from None
     from menon.serve.model import Served
     from menon.serve.sessions import Sessions
 

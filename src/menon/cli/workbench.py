@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menon.cli.words import NO_OPTION, understand
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 
 USAGE = "workbench takes run folders and port=N: menon workbench runs port=8000"
 
@@ -30,7 +30,9 @@ def workbench(words: Sequence[str]) -> int:
 
         from menon.workbench.app import create
     except ModuleNotFoundError as error:
-        raise UserError(f"the workbench needs {error.name}; type `pip install 'menon[workbench]'`") from None
+        raise UserError(
+            f"the workbench needs {error.name}; install it by {pip_install('workbench')}"
+        ) from None
     from menon.workbench.runs import Runs
 
     runs, token = Runs([Path(word) for word in found.plain or ["runs"]]), token_for(host)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from menon.errors import UserError
+from menon.errors import UserError, pip_install
 from menon.streams import stream
 from menon.update.adapter import Adapter
 
@@ -36,7 +36,7 @@ def peft_library() -> ModuleType:
             import peft
     except ImportError as error:
         raise UserError(
-            "an adapter needs the library peft, which is not installed; run `pip install 'menon[peft]'`"
+            f"an adapter needs the library peft, which is not installed; install it by {pip_install('peft')}"
         ) from error
     return peft
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from menon.errors import UserError, first_line
+from menon.errors import UserError, first_line, pip_install
 from menon.processes.elsewhere import Elsewhere, HostAgent, listening
 from menon.processes.worker import Launch, Spawn
 
@@ -37,7 +37,6 @@ LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 """Ray replaces 127.0.0.1 by an address that other hosts reach."""
 OLDEST = (2, 52)
 """The first with tokens."""
-INSTALL = "placement=ray needs Ray, which is not installed; install it by `pip install 'menon[ray]'`"
 
 
 class RayCluster:
@@ -216,12 +215,14 @@ def imported() -> Any:
         import ray
         import ray.util.scheduling_strategies
     except ImportError:
-        raise UserError(INSTALL) from None
+        raise UserError(
+            f"placement=ray needs Ray, which is not installed; install it by {pip_install('ray')}"
+        ) from None
     numbers = tuple(int(number) for number in re.findall(r"\d+", ray.__version__)[:2])
     if numbers < OLDEST:
         raise UserError(
             f"placement=ray needs Ray {'.'.join(map(str, OLDEST))} or newer, and {ray.__version__} is "
-            "installed; install a newer one by `pip install -U 'menon[ray]'`"
+            f"installed; install a newer one by {pip_install('ray')}"
         )
     return ray
 

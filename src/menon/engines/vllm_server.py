@@ -10,16 +10,12 @@ import torch
 
 from menon.engines.engine_sampler import contents_of
 from menon.engines.openai_sampler import OpenAISampler
-from menon.errors import UserError
+from menon.errors import UserError, pip_install_alone
 from menon.http import JsonServer, ServerFailed
 from menon.sync.to_engine import Content
 
 RPC_LIMIT = 600.0
 """Seconds for a call, such as loading weights."""
-START = (
-    "`pip install --no-deps menon` in its environment, and start it with VLLM_SERVER_DEV_MODE=1 and "
-    "--worker-extension-cls menon.engines.vllm_worker.WorkerWeights (docs/vllm.md)"
-)
 
 
 class VLLMServer(OpenAISampler):
@@ -67,4 +63,8 @@ class VLLMServer(OpenAISampler):
             with JsonServer(root, RPC_LIMIT, longest=2**26) as server:
                 return server.post(body, path, self.headers)
         except ServerFailed as error:
-            raise UserError(f"the weights of the server cannot be changed: {error}; {START}") from error
+            raise UserError(
+                f"the weights of the server cannot be changed: {error}; `{pip_install_alone()}` in its "
+                "environment, and start it with VLLM_SERVER_DEV_MODE=1 and --worker-extension-cls "
+                "menon.engines.vllm_worker.WorkerWeights (docs/vllm.md)"
+            ) from error

@@ -5,7 +5,7 @@ vLLM's own backends need a GPU and vLLM on the trainer's side too. This one need
 in vLLM's environment; `engines.broadcast` is the trainer's side.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -25,8 +25,8 @@ NAME = "menon"
 class Meeting(WeightTransferInitInfo):
     """Where trainer and workers meet."""
 
-    host: str
     port: int
+    token: str
     size: int
     backend: str
     seconds: float
@@ -48,9 +48,7 @@ class BroadcastEngine(WeightTransferEngine[Meeting, Coming]):
     update_info_cls = Coming
 
     def init_transfer_engine(self, init_info: Meeting) -> None:
-        rank = 1 + self.parallel_config.rank
-        meeting = (init_info.host, init_info.port, init_info.size, init_info.backend, init_info.seconds)
-        self.group = join(rank, *meeting)
+        self.group = join(1 + self.parallel_config.rank, **asdict(init_info))
 
     def start_weight_update(self) -> None: ...
 
