@@ -1,6 +1,6 @@
 """Zero-RL on a real model, seed by seed, from the model's own first answers to its last.
 
-    python scripts/real_model.py FOLDER [--task sums] [--seeds 3] [--steps 24] [--out runs/real_model]
+    python scripts/real_model.py FOLDER [--task sums] [--seeds 3] [--steps 16] [--out runs/real_model]
     python scripts/real_model.py FOLDER --task words
     python scripts/real_model.py FOLDER --task gsm8k --rows gsm8k_train.jsonl
 
@@ -45,12 +45,16 @@ SETTINGS: dict[str, Any] = {
     "samples_per_prompt": 8,
     "learning_rate": 3e-5,
     "schedule": "linear",
+    "rollout": "dynamic_sampling",
+    "rollout.prompts_per_round": 20,
     "old": "behaviour",
     "report_questions": 0,
     "save_every": 0,
 }
-"""The rate falls to 0 at the last update: at a constant one accuracy goes up and down. The sampler's own
-log-probs are the old ones, which saves a forward pass."""
+"""The rate falls to 0 at the last update: at a constant one accuracy goes up and down. Groups without signal
+are replaced: at first one answer of fifty is right, and with two or three such answers in a step the first
+updates are noise, from which one seed of two did not come back. The sampler's own log-probs are the old ones,
+which saves a forward pass."""
 UPDATES = 2
 """Of each step, as the recipe has it."""
 TRIES, CANDIDATES = 4, 400
@@ -75,7 +79,7 @@ def main() -> None:
     asked.add_argument("--task", choices=[task.name for task in TASKS], default="sums")
     asked.add_argument("--rows", type=Path, help="the rows of gsm8k")
     asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--steps", type=int, default=24)
+    asked.add_argument("--steps", type=int, default=16)
     asked.add_argument("--out", type=Path, default=Path("runs/real_model"))
     given = asked.parse_args()
     task = next(task for task in TASKS if task.name == given.task)
