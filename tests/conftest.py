@@ -11,11 +11,6 @@ import torch
 SHARED = Path(__file__).parents[2] / "shared"
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker waits for processes and deadlines for half of its time, so there are more than cores."""
-    return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from menon.advantage import GAE, GRPO, SegmentCredit, Whiten
-from menon.config import Critic, RunConfig, changed, own_code, setup_of
+from menon.config import Critic, RunConfig, changed
 from menon.control import EntropyCoefficient
 from menon.errors import UserError
 from menon.loss import DPO, GSPO, IPO, KL, KTO, NLL, PPOClip, ValueLoss
@@ -101,7 +101,7 @@ def test_a_task_is_a_part_with_settings_and_may_be_ones_own(tmp_path: Path):
     config = changed(BASE, {"task": {"kind": f"{file}:Doubles", "most": 7}})
     again = read(RunConfig, json.loads(json.dumps(plain_data(config))))
     assert again.source.task.rows("train", 1, 0) == [{"question": "7+7=", "answer": "14"}]
-    assert list(own_code(setup_of(config), config.source.reward)) == [f"{file}:Doubles"]
+    assert list(config.with_own_code().own_code) == [f"{file}:Doubles"]
     with pytest.raises(UserError, match=r"Half lacks 'room' and 'grade'; a task has rows\("):
         changed(BASE, {"task": f"{file}:Half"})
 
@@ -358,7 +358,7 @@ def test_a_rollout_of_ones_own_is_a_part_like_others(tmp_path):
     config = changed(BASE, {"rollout": {"kind": name, "few": "3"}})
     assert config.source.rollout.few == 3
     assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
-    assert list(own_code(setup_of(config), config.source.reward)) == [name]
+    assert list(config.with_own_code().own_code) == [name]
     with pytest.raises(UserError, match=r"rollout\.few is 99"):
         changed(BASE, {"rollout": {"kind": name, "few": 99}})
     compares = {"advantage": {"credit": f"{tmp_path}/own.py:Credit"}, "samples_per_prompt": 1}
@@ -396,11 +396,11 @@ def test_an_own_part_survives_run_json_and_leaves_its_hash(tmp_path: Path):
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in (("Mine", file), ("score", reward))
     }
-    assert own_code(setup_of(config), config.source.reward) == {
+    assert config.with_own_code().own_code == {
         f"{file}:Mine": hashes["Mine"],
         f"{reward}:score": hashes["score"],
     }
-    assert own_code(setup_of(BASE), BASE.source.reward) == {}
+    assert BASE.with_own_code().own_code == {}
 
 
 @pytest.mark.parametrize(

@@ -352,6 +352,17 @@ class RunConfig:
             "negatives": rows is not None and rows.negatives != "none",
         }
 
+    def with_own_code(self) -> "RunConfig":
+        """The same with the name of each part or function of the user's -> the hash of its source."""
+        reward = self.source.reward
+        types = [type(part) for _, part in setup_of(self).parts()]
+        names = [reference_of(own) for own in types if is_own(own)]
+        if reward is not None and not isinstance(reward, str | RewardPart):
+            names.append(reference_of(reward))
+        elif isinstance(reward, str) and ":" in reward:
+            names.append(reward)
+        return replace(self, own_code={name: source_hash(name) for name in names})
+
     @property
     def asks(self) -> bool:
         """Whether the policy writes answers: to learn from them, or to be evaluated before and after."""
@@ -432,15 +443,3 @@ def setup_of(config: RunConfig) -> Setup:
         task=config.source.task,
         **given,
     )
-
-
-def with_own_code(config: RunConfig) -> RunConfig:
-    """The settings with the name of each part or function of the user's -> the hash of its source."""
-    reward = config.source.reward
-    types = [type(part) for _, part in setup_of(config).parts()]
-    names = [reference_of(own) for own in types if is_own(own)]
-    if reward is not None and not isinstance(reward, str | RewardPart):
-        names.append(reference_of(reward))
-    elif isinstance(reward, str) and ":" in reward:
-        names.append(reward)
-    return replace(config, own_code={name: source_hash(name) for name in names})

@@ -11,7 +11,7 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 from helpers import BYTES, tiny_model, tiny_tokenizer
 from menon.assembly.build import build
 from menon.assembly.reward_models import local_judge, opened_by, with_models
-from menon.config import RunConfig, changed, own_code, setup_of
+from menon.config import RunConfig, changed
 from menon.engines.hf_models import export
 from menon.engines.openai_client import OpenAIClient
 from menon.errors import UserError
@@ -108,7 +108,7 @@ def test_settings_of_models_go_through_run_json_and_the_command_line():
     config = changed(recipe("grpo"), {"reward": "judge", "reward.model": "a", "reward.soft": "true"})
     assert config.source.reward == Judge("a", soft=True)
     assert read(RunConfig, json.loads(json.dumps(plain_data(config)))) == config
-    assert own_code(setup_of(config), config.source.reward) == {}
+    assert config.with_own_code().own_code == {}
     config = changed(recipe("grpo"), {"reward": {"kind": "preference", "model": "b", "clip": 10}})
     assert config.source.reward == Preference("b", clip=10)
 
@@ -151,7 +151,7 @@ def test_an_environment_of_ones_own(folder, tmp_path):
     file.write_text(OWN)
     name = f"{file}:Shout"
     config = settings(folder, environment={"kind": name, "word": "hi"}, max_turns=3, task="chain_sum")
-    assert own_code(setup_of(config), config.source.reward).keys() == {name}
+    assert config.with_own_code().own_code.keys() == {name}
     with build(config) as run:
         turns = online(run).around.answer
         assert isinstance(turns, Turns)

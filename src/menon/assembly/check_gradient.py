@@ -14,7 +14,7 @@ from menon.assembly.given import build_given
 from menon.assembly.ranks import host_on_ranks
 from menon.assembly.site import Site
 from menon.batch import Batch
-from menon.config import Engine, RunConfig, changed, with_own_code
+from menon.config import Engine, RunConfig, changed
 from menon.engines.in_process import InProcessHost
 from menon.engines.ranked_host import RankedHost
 from menon.errors import UserError
@@ -110,7 +110,7 @@ class GradientCheck:
         }
         if rows is not None:
             tree["rows"] = {"rows_per_step": min(FEW["rows"], rows.rows_per_step)}
-        return with_own_code(changed(self.config, tree))
+        return changed(self.config, tree).with_own_code()
 
     @contextmanager
     def ranks(self, engine: Engine) -> Iterator[RankedHost]:

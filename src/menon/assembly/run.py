@@ -52,7 +52,6 @@ def start(
     settings = together(changes, again)
     chosen = threads.choose(settings)
     use(chosen, str(setting(settings, "device", "auto")))
-    from menon.config import with_own_code
     from menon.record.folder import RunFolder
     from menon.settings import plain_data
 
@@ -60,7 +59,7 @@ def start(
     out = Path(config.control.out)
     check_free(out)
     remember_given(together(changes), plain_data(config) if again is None else {})
-    config = with_own_code(config)
+    config = config.with_own_code()
     return drive(config, out, chosen, lambda run: RunFolder.create(out, run.settings, run.origin), show)
 
 
@@ -98,7 +97,7 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
         raise UserError(learned_from(view, odd[0], bool(source_hash(odd[0]))))
     chosen = Threads(int(setting(settings, "threads")), "as the run began")
     use(chosen, str(setting(settings, "device", "auto")))
-    from menon.config import RunConfig, changed, with_own_code
+    from menon.config import RunConfig, changed
     from menon.old_formats import settings_as_begun
     from menon.record.folder import RunFolder
     from menon.settings import read
@@ -109,7 +108,7 @@ def resume(path: Path, changes: Mapping[str, Any], show: Show) -> dict[str, Any]
         check_allowed(settings, view.layout.about, word)
         config = changed(read(RunConfig, settings_as_begun(folder.settings)), changes)
         check_steps(view, config.control.steps)
-        config = with_own_code(config)
+        config = config.with_own_code()
         return drive(config, path, chosen, lambda run: folder.go_on(run.settings, odd), show)
 
 

@@ -223,16 +223,11 @@ class Part:
             self._assign()
 
     def completions(self, body: bytes | memoryview) -> list[Completion]:
-        """What the process has written. A process that takes the place of another writes some a second
-        time."""
-        found = [
-            Completion(request=self.owed.pop(number), **fields)
-            for number, fields in pickle.loads(body)
-            if number in self.owed
-        ]
-        if found:  # one that ends again and again at the same place writes the same before it
+        """What the process has written; one in another's place writes some a second time."""
+        new = [each for each in pickle.loads(body) if each[0] in self.owed]
+        if new:  # one that ends again and again at the same place writes the same before it
             self.member.failures = 0
-        return found
+        return [Completion(request=self.owed.pop(number), **fields) for number, fields in new]
 
     def take_turn(self, done: bool) -> None:
         """The process has ended its turn."""

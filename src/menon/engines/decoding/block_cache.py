@@ -126,7 +126,8 @@ class BlockCache:
         blocks = self.first_positions(length)
         for block, part in zip(blocks, start.split([block.shape[4] for block in blocks], 3), strict=True):
             block[:, :, rows] = part[:, :, None]
-        self.begin_anew(rows.cpu().numpy())
+        if self.shares:
+            self.begin_anew(rows.numpy())
 
     def begin_anew(self, rows: np.ndarray) -> None:
         """These rows share no beginning."""
@@ -147,10 +148,12 @@ class BlockCache:
 
     def move(self, source: Tensor, target: Tensor, length: int) -> None:
         """Row source[i] takes the place of row target[i]; none of them is longer than that."""
-        into, out = target.cpu().numpy(), source.cpu().numpy()
-        for block in self.first_positions(length, int(self.begun[out].min(initial=length))):
+        since = int(self.begun[source.numpy()].min(initial=length)) if self.shares else 0
+        for block in self.first_positions(length, since):
             block[:, :, target] = block[:, :, source]
-        self.origin[into], self.begun[into] = self.origin[out], self.begun[out]
+        if self.shares:
+            into, out = target.numpy(), source.numpy()
+            self.origin[into], self.begun[into] = self.origin[out], self.begun[out]
 
     def first_positions(self, length: int, since: int = 0) -> list[Tensor]:
         """The blocks that hold the first `length` positions, as views; without those that end at or before
