@@ -138,7 +138,7 @@ def test_a_shared_beginning_is_attended_to_for_all_its_rows_at_once(dtype, monke
         found = [attended(cache, q, lengths, cache.width(700)) for cache in (shared, copied)]
         for got, want in zip(*found, strict=True):
             torch.testing.assert_close(got, want, atol=2e-6, rtol=0)
-    assert [row for row in range(6) if shared.begun[row]] == [4]
+    assert [row for row in range(6) if shared.origin[row] in shared.starts] == [4]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

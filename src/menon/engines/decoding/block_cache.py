@@ -56,9 +56,8 @@ class BlockCache:
         self.fills = 0
         self.starts: dict[int, Tensor] = {}
         """Beginnings [layers, 2, key_heads, length, head_dim] in fp32, by the `fill` that brought them."""
-        self.origin, self.begun = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
-        """[rows] each: the `fill` that a row began with, and how many of its positions are in `starts`; 0
-        and 0: none is."""
+        self.origin = np.zeros(rows, dtype=np.int64)
+        """[rows] the `fill` that a row began with, if its first positions are in `starts`; else 0."""
         self._use(0, like.new_zeros(0, head_dim))
 
     @property
@@ -105,14 +104,14 @@ class BlockCache:
     def grow(self, rows: int, length: int) -> None:
         """Makes room for `rows` rows, more than there are; existing rows keep their first `length` keys and
         values."""
-        since = int(self.begun.min(initial=length))
+        since = self._shared(self.origin)
         before, (layers, two, had, heads) = self.first_positions(length, since), self.shape
         self.shape = (layers, two, rows, heads)
         each = math.prod(self.shape)
         self._use(self.capacity, zeros(self.capacity * each, self.memory))
         for old, new in zip(before, self.first_positions(length, since), strict=True):
             new[:, :, :had] = old
-        self.origin, self.begun = (np.pad(each, (0, rows - had)) for each in (self.origin, self.begun))
+        self.origin = np.pad(self.origin, (0, rows - had))
 
     def fill(self, rows: Tensor, start: Tensor) -> None:
         """These rows begin with [layers, 2, key_heads, length, head_dim]."""
@@ -121,7 +120,7 @@ class BlockCache:
         if self.shares and (len(rows) - 1) * length >= WORTH:
             self.fills += 1
             self.starts[self.fills] = start.to(torch.float32, copy=True).contiguous()
-            self.origin[rows.numpy()], self.begun[rows.numpy()] = self.fills, length
+            self.origin[rows.numpy()] = self.fills
             return
         blocks = self.first_positions(length)
         for block, part in zip(blocks, start.split([block.shape[4] for block in blocks], 3), strict=True):
@@ -131,7 +130,7 @@ class BlockCache:
 
     def begin_anew(self, rows: np.ndarray) -> None:
         """These rows share no beginning."""
-        self.origin[rows] = self.begun[rows] = 0
+        self.origin[rows] = 0
 
     def forget(self, rows: int) -> None:
         """Drops the beginnings that none of the first rows has."""
@@ -142,18 +141,23 @@ class BlockCache:
     def start(self, row: int, length: int) -> Tensor:
         """A copy of the keys and values of a row."""
         found = torch.cat([block[:, :, row] for block in self.first_positions(length)], 3)
-        if begun := self.begun[row]:
-            found[..., :begun, :] = self.starts[self.origin[row]][..., :length, :]
+        if (begin := self.starts.get(int(self.origin[row]))) is not None:
+            found[..., : begin.shape[3], :] = begin[..., :length, :]
         return found
+
+    def _shared(self, origin: np.ndarray) -> int:
+        """How many of their first positions rows of these origins all have in `starts`."""
+        lengths = {fill: start.shape[3] for fill, start in self.starts.items()}
+        return min((lengths.get(fill, 0) for fill in origin.tolist()), default=0)
 
     def move(self, source: Tensor, target: Tensor, length: int) -> None:
         """Row source[i] takes the place of row target[i]; none of them is longer than that."""
-        since = int(self.begun[source.numpy()].min(initial=length)) if self.shares else 0
+        since = 0
+        if self.shares:
+            moved = self.origin[source.numpy()]
+            since, self.origin[target.numpy()] = self._shared(moved), moved
         for block in self.first_positions(length, since):
             block[:, :, target] = block[:, :, source]
-        if self.shares:
-            into, out = target.numpy(), source.numpy()
-            self.origin[into], self.begun[into] = self.origin[out], self.begun[out]
 
     def first_positions(self, length: int, since: int = 0) -> list[Tensor]:
         """The blocks that hold the first `length` positions, as views; without those that end at or before
